@@ -1,0 +1,119 @@
+"""The errors this package raises: what went wrong in, one catchable tree out.
+
+::
+
+    VertexProviderError(AirflowException)
+    ├── VertexConfigurationError(ValueError)   the author wrote something that cannot be carried
+    │   ├── VertexGroupError                   all problems of one task group, listed together
+    │   └── VertexSettingsError                one setting: task, field, found, allowed
+    ├── VertexSubmissionError                  the service refused the job, or answered nonsense
+    ├── VertexJobFailedError                   the pipeline job ended in anything but success
+    │   └── VertexTaskFailedError              one member of the job failed
+    └── VertexValueError                       a value cannot travel (wrong type, damaged, missing)
+
+Every error says what was found and what would be right. Errors of the author are also ``ValueError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airflow.sdk.exceptions import AirflowException
+
+
+class VertexProviderError(AirflowException):
+    """Base of every error raised by this package."""
+
+
+class VertexConfigurationError(VertexProviderError, ValueError):
+    """The DAG author's input cannot be used; raised while parsing, or at submit for templated values."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a task group.
+
+    :param where: task id, or the group id when the group itself is meant.
+    :param field: the argument or feature the problem is about.
+    :param found: what the author wrote, shortened for printing.
+    :param allowed: what would be accepted instead.
+    """
+
+    where: str
+    field: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.field}: found {self.found}; allowed: {self.allowed}"
+
+
+class VertexGroupError(VertexConfigurationError):
+    """All problems of one task group, found in one pass and reported together.
+
+    :param dag_id: the DAG the group stands in.
+    :param group_id: the group.
+    :param problems: at least one :class:`Problem`.
+    """
+
+    def __init__(self, dag_id: str, group_id: str, problems: Sequence[Problem]) -> None:
+        self.dag_id = dag_id
+        self.group_id = group_id
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(self.problems, 1))
+        super().__init__(
+            f"DAG {dag_id!r}, Vertex task group {group_id!r}: "
+            f"{count} problem{'' if count == 1 else 's'}, nothing was submitted\n{lines}"
+        )
+
+    def __reduce__(self) -> tuple[type[VertexGroupError], tuple[str, str, tuple[Problem, ...]]]:
+        """Rebuild from the three arguments; Exception's own way would pass the message alone."""
+        return type(self), (self.dag_id, self.group_id, self.problems)
+
+
+class VertexSettingsError(VertexConfigurationError):
+    """One setting is wrong.
+
+    :param field: dotted name of the setting, for example ``custom_job.accelerator_count``.
+    :param found: the value as the author gave it.
+    :param allowed: what would be accepted.
+    :param where: task or group the setting was given for; filled in by whoever knows it.
+    """
+
+    def __init__(self, field: str, found: object, allowed: str, where: str = "") -> None:
+        self.field = field
+        self.found = found
+        self.allowed = allowed
+        self.where = where
+        prefix = f"{where}: " if where else ""
+        super().__init__(f"{prefix}{field}: found {found!r}; allowed: {allowed}")
+
+    def __reduce__(self) -> tuple[type[VertexSettingsError], tuple[str, object, str, str]]:
+        """Rebuild from the four arguments."""
+        return type(self), (self.field, self.found, self.allowed, self.where)
+
+    def at(self, where: str) -> VertexSettingsError:
+        """Return the same error, said about ``where``."""
+        return type(self)(self.field, self.found, self.allowed, where)
+
+    def as_problem(self, where: str) -> Problem:
+        """Return the error as one entry of a :class:`VertexGroupError`."""
+        return Problem(where, self.field, repr(self.found), self.allowed)
+
+
+class VertexSubmissionError(VertexProviderError):
+    """The service did not accept the job, or answered in a way that cannot be acted on."""
+
+
+class VertexJobFailedError(VertexProviderError):
+    """A pipeline job ended in another state than success."""
+
+
+class VertexTaskFailedError(VertexJobFailedError):
+    """One task of a pipeline job failed, or was never run."""
+
+
+class VertexValueError(VertexProviderError, ValueError):
+    """A value cannot be carried between Airflow and the pipeline unchanged."""
