@@ -85,6 +85,6 @@ def _read(kind: type[_E], numbers: dict[int, _E], value: object) -> _E | None:
     if isinstance(value, int):
         return numbers.get(int(value))
     try:
-        return kind(value)
+        return kind(str(value))
     except ValueError:
         return None

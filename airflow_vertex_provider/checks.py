@@ -1,0 +1,193 @@
+"""Checks of single settings: a value as the author wrote it in, the value in its one normal form out.
+
+Each check takes ``(field, value)``, returns the value as the API wants it, or raises
+:class:`~airflow_vertex_provider.exceptions.VertexSettingsError` naming the field, what was found and what
+is allowed. A string with Jinja in it passes untouched: it is checked again at submit, once rendered.
+L-numbers name the rule of Vertex AI or KFP that a check enforces; docs/settings.md lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow_vertex_provider.exceptions import VertexSettingsError
+
+Check = Callable[[str, Any], Any]
+
+#: L11: names of the API's AcceleratorType, kept here so that parsing a DAG does not load Google's client.
+ACCELERATOR_TYPES = (
+    "NVIDIA_TESLA_K80",
+    "NVIDIA_TESLA_P100",
+    "NVIDIA_TESLA_V100",
+    "NVIDIA_TESLA_P4",
+    "NVIDIA_TESLA_T4",
+    "NVIDIA_TESLA_A100",
+    "NVIDIA_A100_80GB",
+    "NVIDIA_L4",
+    "NVIDIA_H100_80GB",
+    "NVIDIA_H100_MEGA_80GB",
+    "NVIDIA_H200_141GB",
+    "NVIDIA_B200",
+    "NVIDIA_GB200",
+    "NVIDIA_RTX_PRO_6000",
+    "TPU_V2",
+    "TPU_V3",
+    "TPU_V4_POD",
+    "TPU_V5_LITEPOD",
+)
+
+_JINJA = re.compile(r"\{\{|\{%|\{#")
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+#: Set by the service on every job; a value of the author's would be overwritten (L04).
+RESERVED_LABEL = "vertex-ai-pipelines-run-billing-id"
+MAX_LABELS = 64
+MAX_ENV = 100
+
+
+def is_template(value: object) -> bool:
+    """Tell whether Airflow will render ``value``: a string with Jinja's opening marks in it."""
+    return isinstance(value, str) and _JINJA.search(value) is not None
+
+
+def text(field: str, value: Any) -> str:
+    """Accept a string that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise VertexSettingsError(field, value, "a string that is not empty")
+    return value
+
+
+def text_or_empty(field: str, value: Any) -> str:
+    """Accept a string; the empty one has a meaning of its own where this check is used."""
+    if not isinstance(value, str):
+        raise VertexSettingsError(field, value, "a string")
+    return value
+
+
+def flag(field: str, value: Any) -> bool:
+    """Accept ``True`` and ``False``, and the words a rendered template leaves."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise VertexSettingsError(field, value, "True or False")
+
+
+def matching(pattern: str, allowed: str) -> Check:
+    """Accept a string that the whole of ``pattern`` matches; ``allowed`` says so in words."""
+    compiled = re.compile(pattern)
+
+    def check(field: str, value: Any) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise VertexSettingsError(field, value, allowed)
+        return value
+
+    return check
+
+
+def one_of(*choices: str) -> Check:
+    """Accept one of ``choices``."""
+
+    def check(field: str, value: Any) -> str:
+        if value not in choices:
+            raise VertexSettingsError(field, value, "one of " + ", ".join(choices))
+        return str(value)
+
+    return check
+
+
+def integer(least: int, most: int | None = None) -> Check:
+    """Accept a whole number from ``least`` to ``most``, also as the digits a rendered template leaves."""
+    allowed = f"a whole number of at least {least}" if most is None else f"a whole number, {least} to {most}"
+
+    def check(field: str, value: Any) -> int:
+        number = value
+        if isinstance(value, str) and re.fullmatch(r"-?\d+", value.strip()):
+            number = int(value)
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise VertexSettingsError(field, value, allowed)
+        if number < least or (most is not None and number > most):
+            raise VertexSettingsError(field, value, allowed)
+        return number
+
+    return check
+
+
+def duration(field: str, value: Any) -> str:
+    """Accept seconds as a number, a timedelta, or the API's ``"86400s"``; return the API's form (L15)."""
+    allowed = 'seconds as a number, a timedelta, or text like "86400s"; more than 0'
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d{1,9})?s?", value.strip()):
+        value = float(value.strip().removesuffix("s"))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e10:
+        raise VertexSettingsError(field, value, allowed)
+    return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+def texts(field: str, value: Any) -> list[str]:
+    """Accept a list of strings that are not empty."""
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise VertexSettingsError(field, value, "a list of strings")
+    return [text(f"{field}[{index}]", item) for index, item in enumerate(value)]
+
+
+def labels(field: str, value: Any) -> dict[str, str]:
+    """Accept labels as Google Cloud takes them (L04)."""
+    if not isinstance(value, Mapping) or len(value) > MAX_LABELS:
+        raise VertexSettingsError(field, value, f"a dict of at most {MAX_LABELS} labels")
+    for key, item in value.items():
+        if key == RESERVED_LABEL:
+            raise VertexSettingsError(f"{field}.{key}", item, "another key; this one is set by the service")
+        if not isinstance(key, str) or not (is_template(key) or _LABEL_KEY.fullmatch(key)):
+            raise VertexSettingsError(
+                field,
+                key,
+                "keys of 1 to 63 lower-case letters, digits, '_' and '-' that start with a letter",
+            )
+        if not isinstance(item, str) or not (is_template(item) or _LABEL_VALUE.fullmatch(item)):
+            raise VertexSettingsError(
+                f"{field}.{key}", item, "at most 63 lower-case letters, digits, '_' and '-'"
+            )
+    return dict(value)
+
+
+def environment(field: str, value: Any) -> dict[str, str]:
+    """Accept environment variables: at most 100, none with an empty value (L14)."""
+    if not isinstance(value, Mapping) or len(value) > MAX_ENV:
+        raise VertexSettingsError(field, value, f"a dict of at most {MAX_ENV} variables")
+    for key, item in value.items():
+        if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+            raise VertexSettingsError(field, key, "names of letters, digits and '_', no leading digit")
+        if not isinstance(item, str) or not item:
+            raise VertexSettingsError(f"{field}.{key}", item, "a string that is not empty")
+    return dict(value)
+
+
+accelerator = one_of(*ACCELERATOR_TYPES)
+machine_type = matching(r"[a-z][a-z0-9-]*", 'a machine type such as "n1-standard-4"')
+boot_disk_type = one_of("pd-ssd", "pd-standard", "hyperdisk-balanced")
+boot_disk_size_gb = integer(100, 64000)
+network = matching(
+    r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?",
+    '"projects/<project NUMBER>/global/networks/<name>"',
+)
+service_account = matching(
+    r"[^@\s]+@[^@\s]+\.[^@\s]+",
+    'the e-mail address of a service account, such as "ml@acme.iam.gserviceaccount.com"',
+)
+kms_key = matching(
+    r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+",
+    '"projects/<project>/locations/<location>/keyRings/<ring>/cryptoKeys/<key>"',
+)
+tensorboard = matching(
+    r"projects/[^/]+/locations/[^/]+/tensorboards/[^/]+",
+    '"projects/<project>/locations/<location>/tensorboards/<id>"',
+)
+gcs_path = matching(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?", '"gs://<bucket>/<path>"')
+location = matching(r"[a-z]+-[a-z]+\d+", 'a region such as "europe-west4"')
+cpu = matching(r"\d+m|\d+(\.\d+)?", 'CPUs such as "4", "0.5" or "500m"')
+memory = matching(r"\d+(\.\d+)?([EPTGMK]i?)?", 'memory such as "16G" or "512Mi"')
