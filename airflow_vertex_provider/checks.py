@@ -191,3 +191,4 @@ gcs_path = matching(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?", '"gs://<bu
 location = matching(r"[a-z]+-[a-z]+\d+", 'a region such as "europe-west4"')
 cpu = matching(r"\d+m|\d+(\.\d+)?", 'CPUs such as "4", "0.5" or "500m"')
 memory = matching(r"\d+(\.\d+)?([EPTGMK]i?)?", 'memory such as "16G" or "512Mi"')
+persistent_resource_id = matching(r"|[a-z]([a-z0-9-]*[a-z0-9])?", 'an id such as "gpu-pool", or "" for none')

@@ -95,6 +95,8 @@ class CustomJob(Settings):
     :param network: VPC network as ``projects/<number>/global/networks/<name>``; else the group's (L18).
     :param reserved_ip_ranges: names of IP ranges reserved in that network; the group's if not said.
     :param encryption_spec_key_name: CMEK key; the group's if not said.
+    :param persistent_resource_id: run on this persistent resource instead of a new machine; needs a service
+        account. ``""`` opts out of the group's, and then carries no service account either (L17).
     :param tensorboard: Vertex TensorBoard to write to; needs a service account (L18).
     :param enable_web_access: open an interactive shell into the running container.
     :param base_output_directory: ``gs://`` folder the code finds in ``AIP_MODEL_DIR`` and its siblings.
@@ -117,6 +119,7 @@ class CustomJob(Settings):
     network: str | None = _setting(checks.network)
     reserved_ip_ranges: Sequence[str] | None = _setting(checks.texts)
     encryption_spec_key_name: str | None = _setting(checks.kms_key)
+    persistent_resource_id: str | None = _setting(checks.persistent_resource_id)
     tensorboard: str | None = _setting(checks.tensorboard)
     enable_web_access: bool | str | None = _setting(checks.flag)
     base_output_directory: str | None = _setting(checks.gcs_path)
@@ -189,6 +192,7 @@ class PipelineSettings(Settings):
     :param reserved_ip_ranges: names of IP ranges reserved in that network.
     :param psc_network_attachment: network attachment for Private Service Connect; excludes ``network``.
     :param encryption_spec_key_name: CMEK key for the job and what it makes.
+    :param persistent_resource_id: persistent resource that custom jobs run on unless they say otherwise.
     :param labels: labels of the job (L04).
     :param failure_policy: ``slow`` (default): what can still run does; ``fast``: start nothing more (L20).
     :param display_name: name in the console; ``<dag id>.<group id>`` if not said (L03).
@@ -202,6 +206,7 @@ class PipelineSettings(Settings):
     reserved_ip_ranges: Sequence[str] | None = _setting(checks.texts)
     psc_network_attachment: str | None = _setting(checks.text)
     encryption_spec_key_name: str | None = _setting(checks.kms_key)
+    persistent_resource_id: str | None = _setting(checks.persistent_resource_id)
     labels: Mapping[str, str] | None = _setting(checks.labels)
     failure_policy: str | None = _setting(checks.one_of("slow", "fast"))
     display_name: str | None = _setting(checks.matching(r".{1,128}", "1 to 128 characters"))
@@ -339,9 +344,11 @@ def _inherit(machine: Mapping[str, Any], pipeline: PipelineSettings | None) -> d
     if pipeline is None:
         return dict(machine)
     wider: dict[str, Any] = {
-        "service_account": pipeline.service_account,
         "encryption_spec_key_name": pipeline.encryption_spec_key_name,
+        "persistent_resource_id": pipeline.persistent_resource_id,
     }
+    if machine.get("persistent_resource_id") != "":
+        wider["service_account"] = pipeline.service_account
     if "network" not in machine:
         # IP ranges are ranges *of a network*: they follow it or stay behind with it.
         wider["network"] = pipeline.network
@@ -351,6 +358,18 @@ def _inherit(machine: Mapping[str, Any], pipeline: PipelineSettings | None) -> d
 
 def _check_custom_job(job: CustomJob) -> None:
     _check_accelerator("custom_job", job.accelerator_type, job.accelerator_count)
+    if job.persistent_resource_id and job.service_account is None:
+        raise VertexSettingsError(
+            "custom_job.service_account",
+            None,
+            f"a service account, since persistent_resource_id is {job.persistent_resource_id!r} (L17)",
+        )
+    if job.persistent_resource_id == "" and job.service_account is not None:
+        raise VertexSettingsError(
+            "custom_job.service_account",
+            job.service_account,
+            'none, since persistent_resource_id is "" (L17)',
+        )
     if job.tensorboard is not None and job.service_account is None:
         raise VertexSettingsError(
             "custom_job.tensorboard", job.tensorboard, "a service_account beside it (L18)"
