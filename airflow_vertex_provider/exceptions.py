@@ -6,6 +6,7 @@
     ├── VertexConfigurationError(ValueError)   the author wrote something that cannot be carried
     │   ├── VertexGroupError                   all problems of one task group, listed together
     │   └── VertexSettingsError                one setting: task, field, found, allowed
+    ├── VertexApiError                         a call to the service failed; tells if it may pass
     ├── VertexSubmissionError                  the service refused the job, or answered nonsense
     ├── VertexJobFailedError                   the pipeline job ended in anything but success
     │   └── VertexTaskFailedError              one member of the job failed
@@ -101,6 +102,21 @@ class VertexSettingsError(VertexConfigurationError):
     def as_problem(self, where: str) -> Problem:
         """Return the error as one entry of a :class:`VertexGroupError`."""
         return Problem(where, self.field, repr(self.found), self.allowed)
+
+
+class VertexApiError(VertexProviderError):
+    """A call to the service failed.
+
+    :param message: what was tried and what came back.
+    :param transient: whether the same call may succeed later: overload, a lost connection, a token that
+        could not be refreshed. A refused permission or an unknown job is not transient.
+    :param code: HTTP status, or ``None`` if no answer arrived.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, code: int | None = None) -> None:
+        self.transient = transient
+        self.code = code
+        super().__init__(message)
 
 
 class VertexSubmissionError(VertexProviderError):

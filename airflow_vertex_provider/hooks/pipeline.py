@@ -1,0 +1,321 @@
+"""Calls to Vertex AI Pipelines: an Airflow connection in, jobs and values out.
+
+The only user of Google's client on this side. Import this module inside functions only: it loads Google's provider, and its methods load Google's client.
+Beside the fields of Google's own connection type these extras are read:
+
+====================  ===================================================================
+extra                 meaning
+====================  ===================================================================
+``api_endpoint``      host (or http URL) of the Vertex AI API; else the region's public one
+``storage_endpoint``  URL of the Cloud Storage API; else Google's
+``console_endpoint``  URL of another console than Google's, for links
+====================  ===================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
+
+from airflow_vertex_provider.exceptions import VertexApiError, VertexConfigurationError
+from airflow_vertex_provider.links import console
+from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot
+from airflow_vertex_provider.states import pipeline_state, task_state
+
+if TYPE_CHECKING:
+    from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
+    from google.cloud.aiplatform_v1.types import PipelineJob
+
+_T = TypeVar("_T")
+
+#: Seconds one call may take, retries on top.
+CALL_TIMEOUT = 60.0
+#: Seconds for which a call is tried again while the answers are transient.
+RETRY_DEADLINE = 120.0
+
+
+class VertexPipelineHook(GoogleBaseHook):
+    """Talks to Vertex AI Pipelines with the identity of an Airflow connection.
+
+    :param gcp_conn_id: Google's own connection type, ``google_cloud_platform``.
+    :param impersonation_chain: as in Google's provider.
+    :param project_id: project of the jobs; the connection's if ``None``.
+    """
+
+    def __init__(
+        self,
+        gcp_conn_id: str = "google_cloud_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        *,
+        project_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(gcp_conn_id=gcp_conn_id, impersonation_chain=impersonation_chain, **kwargs)
+        self._project_id = project_id
+
+    @cached_property
+    def project(self) -> str:
+        """Project of the jobs.
+
+        :raises VertexConfigurationError: neither the task nor the connection names one.
+        """
+        project = self._project_id or self.get_credentials_and_project_id()[1]
+        if not project:
+            raise VertexConfigurationError(
+                f"project_id: found none; allowed: the task group's project_id, or the field Project Id "
+                f"of connection {self.gcp_conn_id!r}"
+            )
+        return str(project)
+
+    def client(self, location: str) -> PipelineServiceClient:
+        """Return Google's client for ``location``, over REST, made once per hook and location."""
+        clients = self.__dict__.setdefault("_clients", {})
+        if location not in clients:
+            from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
+
+            endpoint = self._get_field("api_endpoint") or f"{location}-aiplatform.googleapis.com"
+            clients[location] = PipelineServiceClient(
+                credentials=self.get_credentials(),
+                transport="rest",
+                client_options={"api_endpoint": endpoint},
+            )
+        return clients[location]  # type: ignore[no-any-return]
+
+    def create_job(self, *, location: str, job_id: str, job: Mapping[str, Any]) -> tuple[str, bool]:
+        """Create a pipeline job, or find it there already. Runs on a worker.
+
+        A lost answer and a second call are the same thing to the service: the job of that id exists. So
+        ALREADY_EXISTS is success here, and transient errors are safe to try again.
+
+        :param job: the PipelineJob in its JSON form (snake_case keys).
+        :return: resource name, and whether this call created it.
+        :raises VertexApiError: the service refused it.
+        """
+        from google.api_core.exceptions import AlreadyExists
+        from google.cloud.aiplatform_v1.types import PipelineJob
+        from google.protobuf import json_format
+
+        message = PipelineJob()
+        json_format.ParseDict(dict(job), PipelineJob.pb(message))
+        parent = f"projects/{self.project}/locations/{location}"
+        client = self.client(location)
+
+        def create() -> tuple[str, bool]:
+            try:
+                created = client.create_pipeline_job(
+                    parent=parent, pipeline_job=message, pipeline_job_id=job_id, timeout=CALL_TIMEOUT
+                )
+            except AlreadyExists:
+                return f"{parent}/pipelineJobs/{job_id}", False
+            return str(created.name), True
+
+        return self._call(f"create pipeline job {job_id!r} in {parent}", create)
+
+    def get_job(self, name: str) -> JobSnapshot:
+        """Read one job with its tasks. Runs on a worker or in a thread of the triggerer.
+
+        :param name: full resource name of the job.
+        :raises VertexApiError: there is no such job, or it may not be read.
+        """
+        client = self.client(location_of(name))
+        job = self._call(
+            f"read pipeline job {name!r}", lambda: client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+        )
+        return snapshot_of(job)
+
+    def cancel_job(self, name: str) -> bool:
+        """Ask the service to cancel a job; it goes on ending by itself.
+
+        :return: whether there was something to cancel; a finished job is left alone.
+        :raises VertexApiError: the request failed for another reason.
+        """
+        from google.api_core.exceptions import FailedPrecondition
+
+        client = self.client(location_of(name))
+
+        def cancel() -> bool:
+            try:
+                client.cancel_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+            except FailedPrecondition:
+                # What the service says of a job that is over (vertex-observed section 2).
+                return False
+            return True
+
+        return self._call(f"cancel pipeline job {name!r}", cancel)
+
+    def read_gcs(self, uri: str) -> bytes:
+        """Read one Cloud Storage object whole.
+
+        :param uri: ``gs://bucket/path``.
+        :raises VertexApiError: the object is missing or may not be read.
+        """
+        blob = self._blob(uri)
+        return self._call(f"read {uri}", lambda: bytes(blob.download_as_bytes(timeout=CALL_TIMEOUT)))
+
+    def write_gcs(self, uri: str, data: bytes) -> None:
+        """Write one Cloud Storage object unless it is there already; its name must say its content.
+
+        :param uri: ``gs://bucket/path``.
+        :raises VertexApiError: the object may not be written.
+        """
+        from google.api_core.exceptions import PreconditionFailed
+
+        blob = self._blob(uri)
+
+        def write() -> None:
+            try:
+                blob.upload_from_string(data, if_generation_match=0, timeout=CALL_TIMEOUT)
+            except PreconditionFailed:
+                self.log.debug("%s is there already", uri)
+
+        self._call(f"write {uri}", write)
+
+    def job_urls(self, name: str) -> tuple[str, str]:
+        """Return the addresses of a job's page and of its logs."""
+        endpoint = self._get_field("console_endpoint")
+        job_id = name.rpartition("/")[2]
+        return (
+            console.job_url(self.project, location_of(name), job_id, console_endpoint=endpoint),
+            console.job_logs_url(self.project, job_id, console_endpoint=endpoint),
+        )
+
+    def task_logs_url(self, custom_job: str) -> str:
+        """Return the address of the logs of one task's container."""
+        return console.custom_job_logs_url(
+            self.project,
+            custom_job.rpartition("/")[2],
+            console_endpoint=self._get_field("console_endpoint"),
+        )
+
+    def _blob(self, uri: str) -> Any:
+        from google.cloud import storage  # type: ignore[attr-defined]
+
+        bucket, _, path = uri.removeprefix("gs://").partition("/")
+        endpoint = self._get_field("storage_endpoint")
+        client = self.__dict__.setdefault("_storage", None) or storage.Client(
+            project=self.project,
+            credentials=self.get_credentials(),
+            client_options={"api_endpoint": endpoint} if endpoint else None,
+        )
+        self.__dict__["_storage"] = client
+        return client.bucket(bucket).blob(path)
+
+    def _call(self, what: str, function: Callable[[], _T]) -> _T:
+        """Run one call, again while it fails transiently, and turn what is left into our error."""
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.api_core.retry import Retry
+        from google.auth.exceptions import GoogleAuthError
+
+        retry = Retry(
+            predicate=is_transient,
+            initial=0.5,
+            maximum=20.0,
+            timeout=RETRY_DEADLINE,
+            on_error=lambda error: self.log.warning("Could not %s yet: %s", what, error),
+        )
+        try:
+            return retry(function)()
+        except RetryError as error:
+            raise VertexApiError(
+                f"Could not {what} for {RETRY_DEADLINE:.0f} seconds: {error.cause}", transient=True
+            ) from error
+        except GoogleAPICallError as error:
+            code = error.code if isinstance(error.code, int) else None
+            raise VertexApiError(
+                f"Could not {what}: {error}", transient=is_transient(error), code=code
+            ) from error
+        except (GoogleAuthError, OSError) as error:
+            raise VertexApiError(f"Could not {what}: {error}", transient=is_transient(error)) from error
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether the same call may succeed later (list at the end of vertex-rules)."""
+    from google.api_core import exceptions as api
+    from google.auth.exceptions import RefreshError, TransportError
+    from requests.exceptions import RequestException
+
+    passing = (
+        api.ServiceUnavailable,
+        api.InternalServerError,
+        api.BadGateway,
+        api.GatewayTimeout,
+        api.TooManyRequests,
+        api.Aborted,
+        TransportError,
+        ConnectionError,
+        TimeoutError,
+    )
+    if isinstance(error, passing):
+        return True
+    if isinstance(error, RefreshError):
+        return bool(getattr(error, "retryable", False))
+    # requests' own connection errors are OSErrors, but so are errors of its callers: be narrow.
+    return isinstance(error, RequestException)
+
+
+def location_of(name: str) -> str:
+    """Return the location in a resource name.
+
+    :raises VertexConfigurationError: ``name`` is not the resource name of a pipeline job.
+    """
+    parts = name.split("/")
+    if len(parts) != 6 or parts[0] != "projects" or parts[2] != "locations" or parts[4] != "pipelineJobs":
+        raise VertexConfigurationError(
+            f"job name: found {name!r}; allowed: projects/<project>/locations/<location>/pipelineJobs/<id>"
+        )
+    return parts[3]
+
+
+def snapshot_of(job: PipelineJob) -> JobSnapshot:
+    """Take from Google's message what waiting needs, as plain data."""
+    message = type(job).pb(job)
+    job_id = message.name.rpartition("/")[2]
+    tasks = {}
+    for detail in message.job_detail.task_details:
+        # The root entry is named after the job and only restates its children (vertex-observed 1).
+        if detail.task_name == job_id:
+            continue
+        tasks[detail.task_name] = _task_snapshot(detail)
+    return JobSnapshot(
+        name=message.name,
+        state=pipeline_state(message.state),
+        state_text=_enum_text(message, "state"),
+        error=message.error.message,
+        tasks=tasks,
+        start_time=_time(message, "start_time"),
+        end_time=_time(message, "end_time"),
+    )
+
+
+def _task_snapshot(detail: Any) -> TaskSnapshot:
+    outputs = {
+        key.removeprefix("output:"): value
+        for key, value in detail.execution.metadata.items()
+        if key.startswith("output:")
+    }
+    return TaskSnapshot(
+        name=detail.task_name,
+        state=task_state(detail.state),
+        state_text=_enum_text(detail, "state"),
+        error=detail.error.message,
+        outputs=outputs,
+        custom_job=detail.executor_detail.container_detail.main_job
+        or detail.executor_detail.custom_job_detail.job,
+        start_time=_time(detail, "start_time"),
+        end_time=_time(detail, "end_time"),
+    )
+
+
+def _enum_text(message: Any, name: str) -> str:
+    number = getattr(message, name)
+    known = message.DESCRIPTOR.fields_by_name[name].enum_type.values_by_number.get(number)
+    return known.name if known else str(number)
+
+
+def _time(message: Any, name: str) -> Any:
+    from datetime import UTC
+
+    return getattr(message, name).ToDatetime(tzinfo=UTC) if message.HasField(name) else None
