@@ -1,0 +1,653 @@
+"""Run one task inside its container: a configuration and Vertex's executor input come in, outputs go out.
+
+This file is sent as text: the compiler puts it into the container's command as
+``python3 -u -c <text> <configuration> <executor input>``, stripped by
+:func:`airflow_vertex_provider.runtime.protocol.embedded_source`. So it is one file, standard library only,
+good for Python 3.8 and later; it imports what is dear only where it is needed, and two opening braces
+never stand side by side in it, because Vertex would take them for a placeholder.
+:mod:`airflow_vertex_provider.runtime.protocol` is the other end: it documents the configuration and
+imports the functions that both ends must share (``encode``, ``decode``, ``escape_literal``, ...), so the
+two cannot drift apart.
+
+What it leaves behind, all in the folder of the executor input's ``outputFile``:
+
+``executor_output.json``
+    the outputs, as Vertex reads them;
+``airflow_value.json``
+    the value itself, when it is too large to be a later task's argument;
+``airflow_error.json``
+    after a failure: ``type``, ``message``, ``traceback``, ``skipped``, for the mirroring Airflow task;
+``executor_error.json``
+    after a failure: ``errorMessage``, which Vertex shows as the task's error (vertex-observed.md, 2).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+#: Integers of more digits than Python converts by default (4300) travel as hexadecimal text.
+BIG = 1 << 14000
+#: Longest ``errorMessage`` written, in characters; the end of a traceback says most, so its start goes.
+ERROR_LIMIT = 8000
+#: Room that one bare-text argument may take, in bytes; Linux allows 131072 for the whole argument.
+TEXT_LIMIT = 100000
+ATOMS = frozenset({str, bool, float, type(None)})
+
+
+class VertexRuntimeError(Exception):
+    """The task could not be run as configured; the message is meant for the author, no traceback needed."""
+
+
+class ProtocolError(VertexRuntimeError, ValueError):
+    """A value cannot be written, or a text cannot be read, in the protocol."""
+
+
+# --- values ---------------------------------------------------------------------------------------------
+
+
+def escape_literal(text: str) -> str:
+    """Return the same JSON with nothing in it that Vertex or Kubernetes would replace.
+
+    Two braces (a Vertex placeholder) and a dollar sign with a parenthesis (a variable of the container)
+    can stand in JSON only inside a string, where the second character may be written as an escape.
+    """
+    brace = "{"
+    return text.replace(brace + brace, brace + "\\u007b").replace("$(", "$\\u0028")
+
+
+def encode(value: Any) -> str:
+    """Write ``value`` as protocol text.
+
+    :raises ProtocolError: the value holds something that would not come back as it was.
+    """
+    try:
+        return dump(tag(value, "", []))
+    except RecursionError:
+        raise ProtocolError("the value is nested too deeply to be written as JSON") from None
+
+
+def dump(data: Any) -> str:
+    """Write JSON-ready data compactly, in ASCII, with placeholders broken up."""
+    return escape_literal(json.dumps(data, separators=(",", ":")))
+
+
+def decode(text: str, read: Callable[[str], bytes] | None = None) -> Any:
+    """Read protocol text.
+
+    :param read: fetches the bytes of a ``gs://`` file; needed only for a text that is a reference.
+    :raises ProtocolError: the text is damaged, or the file is not the one that was written.
+    """
+    if text[:1] == "@":
+        text = fetch(text, read)
+    try:
+        return untag(json.loads(text))
+    except RecursionError:
+        raise ProtocolError("the value is nested too deeply to be read") from None
+    except ValueError as error:
+        if isinstance(error, ProtocolError):
+            raise
+        raise ProtocolError("not a protocol text (%s): %.60r" % (error, text)) from None
+
+
+def is_a(kind: type, module: str, name: str) -> bool:
+    """Say whether ``kind`` descends from ``module.name``, without importing that module."""
+    return any(base.__name__ == name and base.__module__ == module for base in kind.__mro__)
+
+
+def tag(value: Any, where: str, above: list[int]) -> Any:
+    """Return ``value`` as JSON-ready data in which every non-JSON type carries its tag.
+
+    :param where: the path to this value, for messages.
+    :param above: ids of the containers this value stands in, to find a container inside itself.
+    """
+    kind = type(value)
+    if kind in ATOMS:
+        return value
+    if kind is int:
+        return value if -BIG < value < BIG else {"$int": hex(value)}
+    if isinstance(value, (int, float, str)):
+        if is_a(kind, "enum", "Enum"):
+            return tag(value.value, where, above)
+        for base, plain in ((int, int.__int__), (float, float.__float__), (str, str.__str__)):
+            if isinstance(value, base):
+                return tag(plain(value), where, above)  # type: ignore[operator]
+    if isinstance(value, (list, dict)) or kind in (tuple, set, frozenset) or is_named_tuple(value):
+        if id(value) in above:
+            raise ProtocolError("%s contains itself" % (where or "the value"))
+        above.append(id(value))
+        data = tag_container(value, where, above)
+        above.pop()
+        return data
+    return tag_other(value, kind, where)
+
+
+def is_named_tuple(value: Any) -> bool:
+    """Say whether ``value`` is a named tuple; as in Airflow's XComs, it travels as a plain tuple."""
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def tag_container(value: Any, where: str, above: list[int]) -> Any:
+    """Tag a list, dict, tuple or set and all it holds."""
+    if isinstance(value, dict):
+        pairs: dict[str, Any] = {}
+        for key, item in value.items():
+            name = key if type(key) is str else str(key)
+            if name in pairs:
+                raise ProtocolError("%s has two keys that are both %r as text" % (where or "the value", name))
+            pairs[name] = tag(item, "%s.%s" % (where, name) if where else name, above)
+        if len(pairs) == 1 and next(iter(pairs))[:1] == "$":
+            return {"$dict": [list(pair) for pair in pairs.items()]}
+        return pairs
+    if isinstance(value, (set, frozenset)):
+        items = [tag(item, where + "{}", above) for item in value]
+        # The order of a set changes from process to process; the text must not.
+        items.sort(key=json.dumps)
+        return {"$" + type(value).__name__: items}
+    # Long lists of numbers or texts are common, and need no walk in Python.
+    kinds = set(map(type, value))
+    if kinds <= ATOMS or (kinds == {int} and -BIG < min(value) and max(value) < BIG):
+        items = list(value)
+    else:
+        items = [tag(item, "%s[%d]" % (where, number), above) for number, item in enumerate(value)]
+    return {"$tuple": items} if isinstance(value, tuple) else items
+
+
+def tag_other(value: Any, kind: type, where: str) -> Any:
+    """Tag the remaining types that can be carried, and refuse all others."""
+    if is_a(kind, "numpy", "generic") and value.dtype.kind in "biuf":
+        item = value.item()
+        if type(item) in (bool, int, float):
+            return item
+    if kind is bytes:
+        import base64
+
+        return {"$bytes": base64.b64encode(value).decode()}
+    if kind.__module__ == "datetime" or kind.__module__[:9] == "pendulum.":
+        if is_a(kind, "datetime", "datetime"):
+            # A named zone is more than its offset of that day.
+            zone = getattr(value.tzinfo, "key", None)
+            text = value.isoformat()
+            return {"$datetime": "%s[%s]" % (text, zone) if zone else text}
+        if is_a(kind, "datetime", "date"):
+            return {"$date": value.isoformat()}
+        if kind.__name__ == "timedelta":
+            return {"$timedelta": [value.days, value.seconds, value.microseconds]}
+    raise ProtocolError(
+        "%s is of type %s.%s, which cannot be carried between tasks; use None, bool, int, float, str, list, "
+        "dict, tuple, set, frozenset, bytes, datetime, date or timedelta"
+        % (where or "the value", kind.__module__, kind.__qualname__)
+    )
+
+
+def untag(data: Any) -> Any:
+    """Return the value that :func:`tag` was given."""
+    if type(data) is list:
+        kinds = set(map(type, data))
+        return [untag(item) for item in data] if kinds & {list, dict} else data
+    if type(data) is not dict:
+        return data
+    if len(data) == 1:
+        ((name, content),) = data.items()
+        if name[:1] == "$":
+            return untag_one(name, content)
+    return {key: untag(item) for key, item in data.items()}
+
+
+def untag_one(name: str, content: Any) -> Any:
+    """Return the value of one tag."""
+    if name == "$dict":
+        return {key: untag(item) for key, item in content}
+    if name in ("$tuple", "$set", "$frozenset"):
+        return {"$tuple": tuple, "$set": set, "$frozenset": frozenset}[name](untag(content))
+    if name == "$int":
+        return int(content, 16)
+    if name == "$bytes":
+        import base64
+
+        return base64.b64decode(content)
+    if name in ("$datetime", "$date", "$timedelta"):
+        import datetime
+
+        if name == "$date":
+            return datetime.date.fromisoformat(content)
+        if name == "$timedelta":
+            return datetime.timedelta(*content)
+        text, _, zone = content.rstrip("]").partition("[")
+        moment = datetime.datetime.fromisoformat(text)
+        return in_zone(moment, zone) if zone else moment
+    raise ProtocolError("unknown tag %r; the value was written by another version" % name)
+
+
+def in_zone(moment: Any, zone: str) -> Any:
+    """Return ``moment`` in the named zone, or at its fixed offset where the image knows no such zone."""
+    try:
+        from zoneinfo import ZoneInfo
+
+        return moment.astimezone(ZoneInfo(zone))
+    except (ImportError, LookupError, OSError, ValueError):
+        return moment
+
+
+# --- values in files ------------------------------------------------------------------------------------
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` in hexadecimal."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def reference(uri: str, data: bytes) -> str:
+    """Return the text that stands for the file ``uri`` holding ``data``."""
+    return "@%s#sha256=%s&size=%d" % (uri, digest(data), len(data))
+
+
+def parse_reference(text: str) -> tuple[str, str, int]:
+    """Return uri, SHA-256 and size in bytes of a reference; :class:`ProtocolError` if it is damaged."""
+    uri, _, fragment = text[1:].rpartition("#")
+    parts = dict(part.partition("=")[::2] for part in fragment.split("&"))
+    if text[:6] != "@gs://" or set(parts) != {"sha256", "size"} or not parts["size"].isdigit():
+        raise ProtocolError("not a reference to a value's file: %.200r" % text)
+    return uri, parts["sha256"], int(parts["size"])
+
+
+def fetch(text: str, read: Callable[[str], bytes] | None) -> str:
+    """Return the protocol text in the file that ``text`` refers to."""
+    uri, expected, size = parse_reference(text)
+    if read is None:
+        raise ProtocolError("the value is in %s, and no reader for files was given" % uri)
+    data = read(uri)
+    if len(data) != size or digest(data) != expected:
+        raise ProtocolError(
+            "%s is not the file that was written: expected %d bytes with SHA-256 %s, found %d bytes with %s"
+            % (uri, size, expected, len(data), digest(data))
+        )
+    return data.decode("ascii")
+
+
+def argument_cost(text: str) -> int:
+    """Return how many bytes ``text`` takes, at worst, of a command line that holds the executor input.
+
+    It stands there twice (``parameterValues`` and the typed ``parameters``, vertex-observed.md, 4),
+    escaped as JSON once, and once more where a custom job's payload holds the executor input. Some JSON
+    writers escape the characters counted separately; which one Vertex uses is not known.
+    """
+    extra = sum(map(text.count, "<>&='\x7f"))
+    return 2 * (len(json.dumps(json.dumps(text))) + 6 * extra)
+
+
+def gcs_root() -> str:
+    """Return the folder that Cloud Storage is mounted in."""
+    return os.environ.get("AIRFLOW_VERTEX_GCS_ROOT", "/gcs").rstrip("/")
+
+
+def read_gcs(uri: str) -> bytes:
+    """Return the content of a ``gs://`` file, through the mounted folder."""
+    path = gcs_root() + uri[4:]
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise VertexRuntimeError(
+            "cannot read %s, where an earlier task left a value (looked in %s: %s)"
+            % (uri, path, error.strerror or error)
+        ) from None
+
+
+def local_path(path: str) -> str:
+    """Return where the file that Vertex calls ``path`` really is: the mount point can be moved."""
+    return gcs_root() + path[4:] if path[:5] == "/gcs/" else path
+
+
+def uri_of(path: str) -> str:
+    """Return the ``gs://`` address of a file under the mounted folder."""
+    root = gcs_root() + "/"
+    if path[: len(root)] != root:
+        raise VertexRuntimeError("%s is outside %s, so it has no gs:// address" % (path, root))
+    return "gs://" + path[len(root) :]
+
+
+def write(path: str, text: str) -> None:
+    """Write ``text`` so that a reader sees either nothing or all of it."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with open(path + ".part", "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    os.replace(path + ".part", path)
+
+
+# --- what Airflow offers a task -------------------------------------------------------------------------
+
+
+class AirflowShim:
+    """Import hook, last in line: offers Airflow's exceptions when no Airflow is installed.
+
+    Being last, it never hides a real Airflow; being a hook, it costs nothing until somebody asks.
+    """
+
+    loaded = False
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Answer for ``airflow`` and, once that was ours, for the modules below it that we offer."""
+        if name == "airflow":
+            self.loaded = True
+        elif not self.loaded or name not in ("airflow.exceptions", "airflow.sdk", "airflow.sdk.exceptions"):
+            return None
+        return type(sys.__spec__)(name, self, is_package=not name.endswith("exceptions"))  # type: ignore[arg-type]
+
+    def create_module(self, spec: Any) -> None:
+        """Leave the making of the module to Python."""
+
+    def exec_module(self, module: Any) -> None:
+        """Fill the module."""
+        if module.__name__ != "airflow":
+            for kind in (AirflowException, AirflowSkipException, AirflowFailException):
+                setattr(module, kind.__name__, kind)
+
+
+class AirflowException(Exception):
+    """Stands for Airflow's own where Airflow is absent."""
+
+
+class AirflowSkipException(AirflowException):
+    """Stands for Airflow's own where Airflow is absent."""
+
+
+class AirflowFailException(AirflowException):
+    """Stands for Airflow's own where Airflow is absent."""
+
+
+for _kind in (AirflowException, AirflowSkipException, AirflowFailException):
+    _kind.__module__ = "airflow.exceptions"
+
+
+# --- running --------------------------------------------------------------------------------------------
+
+
+def resolve(node: Any, inputs: dict[str, Any]) -> Any:
+    """Return the value of a configuration node; see :mod:`airflow_vertex_provider.runtime.protocol`."""
+    if isinstance(node, list):
+        return [resolve(item, inputs) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$lit" in node and len(node) == 1:
+        return untag(node["$lit"])
+    if "$in" not in node or not set(node) <= {"$in", "get", "text"}:
+        return {key: resolve(item, inputs) for key, item in node.items()}
+    name = node["$in"]
+    text = inputs.get(name)
+    if not isinstance(text, str):
+        raise VertexRuntimeError(
+            "input %r: expected a text in the executor input, found %s" % (name, type(text).__name__)
+        )
+    if node.get("text"):
+        return text
+    try:
+        value = decode(text, read_gcs)
+    except VertexRuntimeError as error:
+        raise VertexRuntimeError("input %r: %s" % (name, error)) from None
+    if "get" not in node:
+        return value
+    if not isinstance(value, dict):
+        raise VertexRuntimeError(
+            "input %r: key %r is wanted, but the value is no dict but %s"
+            % (name, node["get"], type(value).__name__)
+        )
+    return value.get(node["get"])
+
+
+def install(packages: list[str], indexes: list[str]) -> None:
+    """Install ``packages`` into a folder of their own that goes before all others."""
+    import tempfile
+
+    target = tempfile.mkdtemp(prefix="airflow-vertex-")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["--target", target]
+    for number, url in enumerate(indexes):
+        command += ["--extra-index-url" if number else "--index-url", url]
+    print("airflow-vertex: installing %s" % ", ".join(packages), flush=True)
+    code, last = stream(command + ["--"] + packages, None, None)
+    if code:
+        raise VertexRuntimeError("pip could not install %s (exit code %d): %s" % (packages, code, last))
+    sys.path.insert(0, target)
+    for name, path in (("PYTHONPATH", target), ("PATH", os.path.join(target, "bin"))):
+        rest = os.environ.get(name)
+        os.environ[name] = path + os.pathsep + rest if rest else path
+
+
+def load(config: dict[str, Any]) -> Any:
+    """Return the author's function, compiled as if it stood in the author's file."""
+    source, name, line = config["source"], config["file"], config["line"]
+    indented = source[:1].isspace()
+    # A nested function keeps its indentation, since moving it would change multi-line strings.
+    padded = "\n" * (line - 2) + "if 1:\n" + source if indented else "\n" * (line - 1) + source
+    # 1 << 24 is 3.8's to 3.14's flag of `from __future__ import annotations` (1 << 20 in 3.8).
+    import __future__
+
+    postponed = config.get("postponed", True)
+    flags = __future__.annotations.compiler_flag if postponed else 0
+    try:
+        tree: Any = compile(padded, name, "exec", flags | 0x400, True)  # 0x400: give the syntax tree
+        if not postponed:
+            bare_signature(tree.body[0].body[0] if indented else tree.body[0])
+        code = compile(tree, name, "exec", flags, True)
+    except SyntaxError as error:
+        error.msg = "%s (the image runs Python %s)" % (error.msg, sys.version.split()[0])
+        raise
+    import linecache
+
+    lines = ["\n"] * (line - 1) + [text + "\n" for text in source.split("\n")]
+    linecache.cache[name] = (len(source), None, lines, name)
+    # The author's code is the main module: pickling by value (cloudpickle) and forked workers expect it.
+    main = type(sys)("__main__")
+    sys.modules["__main__"] = main
+    exec(code, main.__dict__)
+    return getattr(main, config["function"])
+
+
+def bare_signature(function: Any) -> None:
+    """Drop the annotations of the function's own signature; their names may not exist in the image."""
+    spec = function.args
+    for argument in spec.posonlyargs + spec.args + spec.kwonlyargs + [spec.vararg, spec.kwarg]:
+        if argument:
+            argument.annotation = None
+    function.returns = None
+
+
+def call(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """Call the author's function as Airflow's ``@task`` would and return its value."""
+    args = [resolve(node, inputs) for node in config["args"]]
+    kwargs = {name: resolve(node, inputs) for name, node in config["kwargs"].items()}
+    function = load(config)
+    flags = function.__code__.co_flags
+    if flags & 0x280:  # a coroutine, or an asynchronous generator: Airflow takes the list of its items
+        import asyncio
+
+        async def collect() -> Any:
+            if flags & 0x80:
+                return await function(*args, **kwargs)
+            return [item async for item in function(*args, **kwargs)]
+
+        return asyncio.run(collect())
+    result = function(*args, **kwargs)
+    if flags & 0x20:  # a generator: Airflow runs it to its end and takes what it returns
+        while True:
+            try:
+                item = next(result)
+            except StopIteration as stop:
+                return stop.value
+            print("airflow-vertex: ignoring a yielded %s" % type(item).__name__, flush=True)
+    return result
+
+
+def bash(config: dict[str, Any], inputs: dict[str, Any]) -> str:
+    """Run a shell command as Airflow's BashOperator does and return the last line it printed."""
+    if "command" in config:
+        command = resolve(config["command"], inputs)
+    else:
+        command = call(config, inputs)
+    if not isinstance(command, str) or not command.strip():
+        raise TypeError("the bash command must be a non-empty str, found %.60r" % (command,))
+    env = resolve(config.get("env"), inputs)
+    for name, value in (env or {}).items():
+        if not isinstance(value, str):
+            raise TypeError("env[%r] must be a str, found %s" % (name, type(value).__name__))
+    if env is not None and config.get("append_env"):
+        env = dict(os.environ, **env)
+    folder = resolve(config.get("cwd"), inputs)
+    if folder is not None and not os.path.isdir(folder):
+        raise AirflowException("cwd is no directory in this image: %s" % folder)
+    found = [path + "/bash" for path in os.get_exec_path() if os.access(path + "/bash", os.X_OK)]
+    if not found:
+        raise VertexRuntimeError("the image has no bash on its PATH")
+    if folder is None:
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="airflow-vertex-") as folder:
+            code, last = stream([found[0], "-c", command], env, folder)
+    else:
+        code, last = stream([found[0], "-c", command], env, folder)
+    if code in config.get("skip_exit_codes", [99]):
+        raise AirflowSkipException("the bash command ended with exit code %d" % code)
+    if code:
+        raise AirflowException("the bash command failed with exit code %d" % code)
+    return last
+
+
+def stream(command: list[str], env: dict[str, str] | None, folder: str | None) -> tuple[int, str]:
+    """Run a command, pass its output on line by line, return its exit code and its last line."""
+    import signal
+    import subprocess
+
+    pipe, same = subprocess.PIPE, subprocess.STDOUT
+    try:
+        process = subprocess.Popen(command, stdout=pipe, stderr=same, env=env, cwd=folder)
+    except (OSError, ValueError) as error:
+        raise VertexRuntimeError("cannot start %s: %s" % (command[0], error)) from None
+    last = ""
+    try:
+        for raw in process.stdout or ():
+            last = raw.decode("utf-8", "backslashreplace").rstrip()
+            print(last, flush=True)
+        return process.wait(), last
+    except BaseException:
+        # Cancelled: the command must not outlive the task.
+        process.send_signal(signal.SIGTERM)
+        raise
+
+
+def terminated(number: int, frame: Any) -> NoReturn:
+    """Turn a termination signal into an exception, so that ``finally`` blocks run."""
+    raise SystemExit(128 + number)
+
+
+def outputs(config: dict[str, Any], value: Any, folder: str) -> dict[str, str]:
+    """Return the texts of the task's outputs; a large value goes into a file first."""
+    text = encode(value)
+    kept = text
+    if argument_cost(text) > config["inline_limit"]:
+        path = folder + "/airflow_value.json"
+        write(path, text)
+        kept = reference(uri_of(path), text.encode("ascii"))
+    values = {"Output": kept}
+    if config.get("text_output"):
+        bare = str.__str__(value) if isinstance(value, str) else text
+        if "{" + "{$" in bare:
+            raise VertexRuntimeError("the text for a container's argument holds a Vertex placeholder")
+        size = len(json.dumps(json.dumps(bare, ensure_ascii=False), ensure_ascii=False).encode("utf-8", "replace"))
+        if size > TEXT_LIMIT:
+            raise VertexRuntimeError(
+                "the text is too long for a container's argument: %d bytes, allowed %d" % (size, TEXT_LIMIT)
+            )
+        values["Text"] = bare
+    return values
+
+
+def execute(config: dict[str, Any], executor_input: dict[str, Any], target: str) -> None:
+    """Run the task and write its outputs."""
+    if config.get("v") != 1 or config.get("kind") not in ("python", "bash"):
+        raise VertexRuntimeError(
+            "cannot run a configuration of version %r and kind %r" % (config.get("v"), config.get("kind"))
+        )
+    print(
+        "airflow-vertex: task %s runs %s on Python %s"
+        % (config["task"], config.get("function", "a bash command"), sys.version.split()[0]),
+        flush=True,
+    )
+    if config.get("packages"):
+        install(config["packages"], config.get("pip_index_urls") or [])
+    import logging
+
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    inputs = executor_input.get("inputs", {}).get("parameterValues", {})
+    value = (bash if config["kind"] == "bash" else call)(config, inputs)
+    if config.get("output", True):
+        try:
+            values = outputs(config, value, os.path.dirname(target))
+        except ProtocolError as error:
+            raise ProtocolError("the value returned by the task cannot be carried: %s" % error) from None
+        write(target, json.dumps({"parameterValues": values}))
+
+
+def report(error: BaseException, config: dict[str, Any], folder: str) -> None:
+    """Print the error as the author should see it, and leave it as data for Airflow and for Vertex."""
+    import traceback
+
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_code.co_filename != config.get("file"):
+        trace = trace.tb_next
+    ours = isinstance(error, VertexRuntimeError)
+    shown = "".join(traceback.format_exception(type(error), error, None if ours else trace))
+    skipped = any(kind.__name__ == "AirflowSkipException" for kind in type(error).__mro__)
+    message = str(error)
+    if skipped:
+        message = "%s (the task asked to be skipped; a skip cannot be carried yet, so it counts as failed)" % (
+            message or "no reason given"
+        )
+        shown = shown.rstrip("\n") + "\n" + message + "\n"
+    print(shown, file=sys.stderr, end="", flush=True)
+    name = type(error).__name__
+    data = {"type": name, "message": message, "traceback": shown, "skipped": skipped}
+    write(folder + "/airflow_error.json", json.dumps(data))
+    head = ("%s: %s" % (name, message))[: ERROR_LIMIT // 2]
+    tail = shown[-(ERROR_LIMIT - len(head)) :]
+    write(folder + "/executor_error.json", json.dumps({"errorMessage": head + "\n\n" + tail}))
+
+
+def main(arguments: list[str]) -> int:
+    """Run the task described by the two arguments and return the exit code."""
+    import signal
+
+    for stream_ in (sys.stdout, sys.stderr):
+        stream_.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    try:
+        config, executor_input = map(json.loads, arguments)
+        target = local_path(executor_input["outputs"]["outputFile"])
+    except (ValueError, KeyError, TypeError) as error:
+        print("airflow-vertex: cannot read the task's two arguments: %r" % error, file=sys.stderr)
+        return 1
+    folder = os.path.dirname(target)
+    sys.meta_path.append(AirflowShim())  # type: ignore[arg-type]
+    # As the container's first process, Python would otherwise not see the signal of a cancellation.
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        # A retried task finds the files of the attempt before it.
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            if name in ("airflow_error.json", "executor_error.json"):
+                os.remove(os.path.join(folder, name))
+        execute(config, executor_input, target)
+    except BaseException as error:
+        report(error, config, folder)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
