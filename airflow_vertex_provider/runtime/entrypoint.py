@@ -45,6 +45,10 @@ class VertexRuntimeError(Exception):
     """The task could not be run as configured; the message is meant for the author, no traceback needed."""
 
 
+class Terminated(BaseException):
+    """Somebody asked the container to stop, as Vertex does when a job is cancelled."""
+
+
 class ProtocolError(VertexRuntimeError, ValueError):
     """A value cannot be written, or a text cannot be read, in the protocol."""
 
@@ -88,11 +92,9 @@ def decode(text: str, read: Callable[[str], bytes] | None = None) -> Any:
         text = fetch(text, read)
     try:
         return untag(json.loads(text))
-    except RecursionError:
-        raise ProtocolError("the value is nested too deeply to be read") from None
-    except ValueError as error:
-        if isinstance(error, ProtocolError):
-            raise
+    except ProtocolError:
+        raise
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ProtocolError("not a protocol text (%s): %.60r" % (error, text)) from None
 
 
@@ -112,12 +114,12 @@ def tag(value: Any, where: str, above: list[int]) -> Any:
         return value
     if kind is int:
         return value if -BIG < value < BIG else {"$int": hex(value)}
-    if isinstance(value, (int, float, str)):
+    if issubclass(kind, (int, float, str)):
         if is_a(kind, "enum", "Enum"):
             return tag(value.value, where, above)
-        for base, plain in ((int, int.__int__), (float, float.__float__), (str, str.__str__)):
-            if isinstance(value, base):
-                return tag(plain(value), where, above)  # type: ignore[operator]
+        # Not int(value): a subclass may say something else there.
+        base: Any = int if issubclass(kind, int) else float if issubclass(kind, float) else str
+        return tag(getattr(base, "__%s__" % base.__name__)(value), where, above)
     if isinstance(value, (list, dict)) or kind in (tuple, set, frozenset) or is_named_tuple(value):
         if id(value) in above:
             raise ProtocolError("%s contains itself" % (where or "the value"))
@@ -152,7 +154,7 @@ def tag_container(value: Any, where: str, above: list[int]) -> Any:
         return {"$" + type(value).__name__: items}
     # Long lists of numbers or texts are common, and need no walk in Python.
     kinds = set(map(type, value))
-    if kinds <= ATOMS or (kinds == {int} and -BIG < min(value) and max(value) < BIG):
+    if kinds <= ATOMS or (kinds == {int} and min(value) > -BIG and max(value) < BIG):
         items = list(value)
     else:
         items = [tag(item, "%s[%d]" % (where, number), above) for number, item in enumerate(value)]
@@ -413,7 +415,7 @@ def install(packages: list[str], indexes: list[str]) -> None:
     for number, url in enumerate(indexes):
         command += ["--extra-index-url" if number else "--index-url", url]
     print("airflow-vertex: installing %s" % ", ".join(packages), flush=True)
-    code, last = stream(command + ["--"] + packages, None, None)
+    code, last = stream([*command, "--", *packages], None, None)
     if code:
         raise VertexRuntimeError("pip could not install %s (exit code %d): %s" % (packages, code, last))
     sys.path.insert(0, target)
@@ -422,29 +424,35 @@ def install(packages: list[str], indexes: list[str]) -> None:
         os.environ[name] = path + os.pathsep + rest if rest else path
 
 
-def load(config: dict[str, Any]) -> Any:
-    """Return the author's function, compiled as if it stood in the author's file."""
-    source, name, line = config["source"], config["file"], config["line"]
-    indented = source[:1].isspace()
-    # A nested function keeps its indentation, since moving it would change multi-line strings.
-    padded = "\n" * (line - 2) + "if 1:\n" + source if indented else "\n" * (line - 1) + source
-    # 1 << 24 is 3.8's to 3.14's flag of `from __future__ import annotations` (1 << 20 in 3.8).
+def compiled(source: str, file: str, line: int, postponed: bool) -> Any:
+    """Compile the author's function as if it stood at ``line`` of ``file``.
+
+    The parse side compiles with this function too, to see which names the code would look up.
+    """
     import __future__
 
-    postponed = config.get("postponed", True)
+    # A nested function keeps its indentation, since moving it would change multi-line strings.
+    indented = source[:1].isspace()
+    text = "\n" * (line - 2) + "if 1:\n" + source if indented else "\n" * (line - 1) + source
     flags = __future__.annotations.compiler_flag if postponed else 0
     try:
-        tree: Any = compile(padded, name, "exec", flags | 0x400, True)  # 0x400: give the syntax tree
+        tree: Any = compile(text, file, "exec", flags | 0x400, True)  # 0x400: give the syntax tree
         if not postponed:
             bare_signature(tree.body[0].body[0] if indented else tree.body[0])
-        code = compile(tree, name, "exec", flags, True)
+        return compile(tree, file, "exec", flags, True)
     except SyntaxError as error:
-        error.msg = "%s (the image runs Python %s)" % (error.msg, sys.version.split()[0])
+        error.msg = "%s (read by Python %s)" % (error.msg, sys.version.split()[0])
         raise
+
+
+def load(config: dict[str, Any]) -> Any:
+    """Return the author's function, with its source where tracebacks look for it."""
+    source, file, line = config["source"], config["file"], config["line"]
+    code = compiled(source, file, line, config.get("postponed", True))
     import linecache
 
     lines = ["\n"] * (line - 1) + [text + "\n" for text in source.split("\n")]
-    linecache.cache[name] = (len(source), None, lines, name)
+    linecache.cache[file] = (len(source), None, lines, file)
     # The author's code is the main module: pickling by value (cloudpickle) and forked workers expect it.
     main = type(sys)("__main__")
     sys.modules["__main__"] = main
@@ -489,10 +497,7 @@ def call(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
 
 def bash(config: dict[str, Any], inputs: dict[str, Any]) -> str:
     """Run a shell command as Airflow's BashOperator does and return the last line it printed."""
-    if "command" in config:
-        command = resolve(config["command"], inputs)
-    else:
-        command = call(config, inputs)
+    command = resolve(config["command"], inputs) if "command" in config else call(config, inputs)
     if not isinstance(command, str) or not command.strip():
         raise TypeError("the bash command must be a non-empty str, found %.60r" % (command,))
     env = resolve(config.get("env"), inputs)
@@ -507,13 +512,10 @@ def bash(config: dict[str, Any], inputs: dict[str, Any]) -> str:
     found = [path + "/bash" for path in os.get_exec_path() if os.access(path + "/bash", os.X_OK)]
     if not found:
         raise VertexRuntimeError("the image has no bash on its PATH")
-    if folder is None:
-        import tempfile
+    import tempfile
 
-        with tempfile.TemporaryDirectory(prefix="airflow-vertex-") as folder:
-            code, last = stream([found[0], "-c", command], env, folder)
-    else:
-        code, last = stream([found[0], "-c", command], env, folder)
+    with tempfile.TemporaryDirectory(prefix="airflow-vertex-") as scratch:
+        code, last = stream([found[0], "-c", command], env, folder or scratch)
     if code in config.get("skip_exit_codes", [99]):
         raise AirflowSkipException("the bash command ended with exit code %d" % code)
     if code:
@@ -528,7 +530,9 @@ def stream(command: list[str], env: dict[str, str] | None, folder: str | None) -
 
     pipe, same = subprocess.PIPE, subprocess.STDOUT
     try:
-        process = subprocess.Popen(command, stdout=pipe, stderr=same, env=env, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=pipe, stderr=same, env=env, cwd=folder, start_new_session=True
+        )
     except (OSError, ValueError) as error:
         raise VertexRuntimeError("cannot start %s: %s" % (command[0], error)) from None
     last = ""
@@ -538,14 +542,18 @@ def stream(command: list[str], env: dict[str, str] | None, folder: str | None) -
             print(last, flush=True)
         return process.wait(), last
     except BaseException:
-        # Cancelled: the command must not outlive the task.
-        process.send_signal(signal.SIGTERM)
+        # Cancelled: nothing that the command started may outlive the task.
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
         raise
 
 
 def terminated(number: int, frame: Any) -> NoReturn:
     """Turn a termination signal into an exception, so that ``finally`` blocks run."""
-    raise SystemExit(128 + number)
+    raise Terminated("the task was ended by signal %d" % number)
 
 
 def outputs(config: dict[str, Any], value: Any, folder: str) -> dict[str, str]:
@@ -561,7 +569,8 @@ def outputs(config: dict[str, Any], value: Any, folder: str) -> dict[str, str]:
         bare = str.__str__(value) if isinstance(value, str) else text
         if "{" + "{$" in bare:
             raise VertexRuntimeError("the text for a container's argument holds a Vertex placeholder")
-        size = len(json.dumps(json.dumps(bare, ensure_ascii=False), ensure_ascii=False).encode("utf-8", "replace"))
+        twice = json.dumps(json.dumps(bare, ensure_ascii=False), ensure_ascii=False)
+        size = len(twice.encode("utf-8", "replace"))
         if size > TEXT_LIMIT:
             raise VertexRuntimeError(
                 "the text is too long for a container's argument: %d bytes, allowed %d" % (size, TEXT_LIMIT)
@@ -603,15 +612,17 @@ def report(error: BaseException, config: dict[str, Any], folder: str) -> None:
     trace = error.__traceback__
     while trace and trace.tb_frame.f_code.co_filename != config.get("file"):
         trace = trace.tb_next
-    ours = isinstance(error, VertexRuntimeError)
+    ours = isinstance(error, (VertexRuntimeError, Terminated))
     shown = "".join(traceback.format_exception(type(error), error, None if ours else trace))
     skipped = any(kind.__name__ == "AirflowSkipException" for kind in type(error).__mro__)
-    message = str(error)
+    try:
+        message = str(error)
+    except Exception as broken:
+        message = "(its message cannot be made: %r)" % broken
     if skipped:
-        message = "%s (the task asked to be skipped; a skip cannot be carried yet, so it counts as failed)" % (
-            message or "no reason given"
-        )
-        shown = shown.rstrip("\n") + "\n" + message + "\n"
+        note = "the task asked to be skipped; a skip cannot be carried yet, so it counts as failed"
+        message = "%s (%s)" % (message, note) if message else note
+        shown += note + "\n"
     print(shown, file=sys.stderr, end="", flush=True)
     name = type(error).__name__
     data = {"type": name, "message": message, "traceback": shown, "skipped": skipped}
@@ -634,7 +645,7 @@ def main(arguments: list[str]) -> int:
         print("airflow-vertex: cannot read the task's two arguments: %r" % error, file=sys.stderr)
         return 1
     folder = os.path.dirname(target)
-    sys.meta_path.append(AirflowShim())  # type: ignore[arg-type]
+    sys.meta_path.append(AirflowShim())
     # As the container's first process, Python would otherwise not see the signal of a cancellation.
     signal.signal(signal.SIGTERM, terminated)
     try:
