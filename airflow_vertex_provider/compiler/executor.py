@@ -1,0 +1,274 @@
+"""Executors: one task of the graph and its settings in, the container the service runs for it out.
+
+What a container is told, it is told as arguments. Linux allows 131072 bytes for one, so this module also
+measures what the constant part of a task takes of that, and what is left for the values of its inputs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from airflow_vertex_provider import checks
+from airflow_vertex_provider.compiler import custom_job
+from airflow_vertex_provider.exceptions import Problem
+from airflow_vertex_provider.graph.model import RETURN_OUTPUT, TEXT_OUTPUT, FromConstant, Task, TaskKind
+from airflow_vertex_provider.runtime import protocol
+from airflow_vertex_provider.settings import PipelineSettings, Resources, TaskSettings
+
+#: Bytes of one argument, its final NUL included (MAX_ARG_STRLEN of Linux on 4 KiB pages).
+MAX_ARGUMENT = 131_072
+#: Bytes that code, constants, entry point and machine settings of a task may take of one argument; the
+#: rest is for the values of its inputs.
+MAX_FIXED = 90_000
+#: Bytes for what the service adds to the executor input besides names, values and paths.
+_SLACK = 512
+#: Bytes of an output's path besides the pipeline root: project, job id (L01), task name and number, file.
+_PATH = 330
+#: Pipeline root assumed where none is known yet.
+_ROOT = 200
+
+_PLACEHOLDER_START = "{{$"
+_EXECUTOR_INPUT = re.compile(r"\{\{\$(\.json_escape\[1\])?\}\}")
+_INPUT_VALUE = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\](?:\.json_escape\[1\])?\}\}")
+
+#: Bytes per unit of memory, as kfp counts them; it writes gigabytes of 10**9.
+_MEMORY_UNITS: dict[str, int] = {
+    "": 1,
+    **{unit: 10 ** (3 * power) for power, unit in enumerate("KMGTPE", 1)},
+    **{f"{unit}i": 1 << (10 * power) for power, unit in enumerate("KMGTPE", 1)},
+}
+
+
+def build_executor(
+    task: Task, settings: TaskSettings, pipeline: PipelineSettings, *, inline_limit: int
+) -> dict[str, Any]:
+    """Return the executor's container of one task, in the form kfp's compiler writes.
+
+    Runs at submit. A plain task's container is the task's own; a custom job's is Google's launcher.
+
+    :param inline_limit: bytes of one value above which the container writes it to a file.
+    :raises VertexSettingsError: the installed launcher cannot carry a setting.
+    """
+    nested = settings.custom_job is not None
+    if task.kind is TaskKind.CONTAINER:
+        own = _author_container(task, settings, nested)
+    else:
+        config = protocol.config_text(_config(task, settings, inline_limit))
+        own = {
+            "image": settings.image,
+            "command": ["python3", "-u", "-c", protocol.embedded_source(), config],
+            "args": ["{{$.json_escape[1]}}" if nested else "{{$}}"],
+            "env": dict(settings.env),
+        }
+    if settings.custom_job is not None:
+        return custom_job.launcher_container(
+            own,
+            settings.custom_job,
+            display_name=task.name,
+            project=pipeline.project_id,
+            location=pipeline.location,
+            timeout=task.timeout,
+        )
+    resources = plain_resources(settings.resources)
+    return {
+        "image": own["image"],
+        **({"command": own["command"]} if own["command"] else {}),
+        **({"args": own["args"]} if own["args"] else {}),
+        **(
+            {"env": [{"name": name, "value": value} for name, value in sorted(own["env"].items())]}
+            if own["env"]
+            else {}
+        ),
+        **({"resources": resources} if resources else {}),
+    }
+
+
+def value_limit(task: Task, container: Mapping[str, Any], pipeline: PipelineSettings) -> int | None:
+    """Return how many bytes of ``argument_cost`` each input of ``task`` may have, if all are that large.
+
+    :param container: what :func:`build_executor` returned.
+    :returns: ``None`` if the task has no input whose value is still open.
+    """
+    names_and_paths = _SLACK + sum(2 * len(name) + 48 for name in task.inputs)
+    names_and_paths += sum(len(name) + 32 + _path_size(pipeline) for name in ("", *task.outputs))
+    constants = {
+        name: protocol.argument_cost(source.text)
+        for name, source in task.inputs.items()
+        if isinstance(source, FromConstant)
+    }
+    limits: list[int] = []
+    for text in _arguments(container):
+        whole = len(_EXECUTOR_INPUT.findall(text))
+        taken = len(text.encode()) + whole * (names_and_paths + sum(constants.values()))
+        open_inputs = whole * (len(task.inputs) - len(constants))
+        for name in _INPUT_VALUE.findall(text):
+            if name in constants:
+                taken += constants[name]
+            else:
+                open_inputs += 1
+        if open_inputs:
+            limits.append((MAX_ARGUMENT - 1 - taken) // open_inputs)
+    return min(limits, default=None)
+
+
+def least_value_limit(pipeline: PipelineSettings) -> int:
+    """Return the bytes of ``argument_cost`` that a reference to a file takes: no value can have fewer."""
+    return protocol.argument_cost("@gs://#sha256=&size=" + "0" * (64 + 12 + _path_size(pipeline)))
+
+
+def fixed_size(container: Mapping[str, Any]) -> int:
+    """Return the bytes of the longest argument of a container before values are put into it."""
+    return max((len(text.encode()) for text in _arguments(container)), default=0)
+
+
+def plain_resources(resources: Resources) -> dict[str, Any]:
+    """Return what a plain task asks for as kfp 2.16 writes it: each limit as number and as text (L10)."""
+    written: dict[str, Any] = {}
+    for name, unit in (("cpu", _cpus), ("memory", _gigabytes)):
+        for bound in ("limit", "request"):
+            text = getattr(resources, f"{name}_{bound}")
+            if text is not None:
+                written[f"{name}{bound.capitalize()}"] = unit(text)
+                written[f"resource{name.capitalize()}{bound.capitalize()}"] = text
+    if resources.accelerator_type is not None:
+        count = str(resources.accelerator_count)
+        written["accelerator"] = {
+            "type": resources.accelerator_type,
+            "count": count,
+            "resourceType": resources.accelerator_type,
+            "resourceCount": count,
+        }
+    return written
+
+
+def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
+    """Find what of one task cannot be written into a spec, before anything is built."""
+    if task.timeout is not None and settings.custom_job is None:
+        yield Problem(
+            task.id,
+            "execution_timeout",
+            f"{task.timeout:g} s on a plain pipeline task",
+            "none, or a custom_job, which can be stopped after a time (L15)",
+        )
+    if task.retry is not None and task.retry.backoff_duration > 3600:
+        yield Problem(task.id, "retry_delay", f"{task.retry.backoff_duration:g} s", "at most 3600 s (L16)")
+    if task.kind is TaskKind.CONTAINER and task.settings.get("packages"):
+        yield Problem(
+            task.id, "packages", repr(task.settings["packages"]), "none: an image of its own brings them"
+        )
+    for field, text in _settings_texts(settings):
+        if checks.is_template(text):
+            yield Problem(task.id, field, repr(text), "a value in which every template has been rendered")
+    for field, text in _free_texts(task, settings):
+        if _PLACEHOLDER_START in text:
+            yield Problem(
+                task.id,
+                field,
+                repr(text if len(text) <= 80 else f"{text[:77]}..."),
+                f"text without {_PLACEHOLDER_START!r}, which Vertex AI would replace; pass it as a value",
+            )
+    if len(_environment(task, settings)) > checks.MAX_ENV:
+        yield Problem(
+            task.id,
+            "env",
+            f"{len(_environment(task, settings))} variables",
+            f"at most {checks.MAX_ENV}, the task's and its settings' together (L14)",
+        )
+
+
+def _config(task: Task, settings: TaskSettings, inline_limit: int) -> dict[str, Any]:
+    """Complete the entry point's configuration with what only settings and outputs can tell."""
+    packages = dict.fromkeys([*task.payload.get("packages", ()), *settings.packages])
+    return {
+        **task.payload,
+        "output": RETURN_OUTPUT in task.outputs,
+        "text_output": TEXT_OUTPUT in task.outputs,
+        "inline_limit": inline_limit,
+        "packages": list(packages),
+    }
+
+
+def _author_container(task: Task, settings: TaskSettings, nested: bool) -> dict[str, Any]:
+    return {
+        "image": settings.image,
+        "command": [_join(part, nested) for part in task.payload.get("command") or ()],
+        "args": [_join(part, nested) for part in task.payload.get("arguments") or ()],
+        "env": {name: _join(part, nested) for name, part in _environment(task, settings).items()},
+    }
+
+
+def _environment(task: Task, settings: TaskSettings) -> dict[str, Any]:
+    """Variables of the container as parts; the operator's own go before those of its settings."""
+    own = task.payload.get("env") or {} if task.kind is TaskKind.CONTAINER else {}
+    return {**settings.env, **own}
+
+
+def _join(part: object, nested: bool) -> str:
+    """Write one part: strings as they are, inputs as the placeholders of their values."""
+    escape = ".json_escape[1]" if nested else ""
+    pieces = [part] if isinstance(part, str) else part
+    if not isinstance(pieces, Sequence):
+        raise TypeError(f"not a part of a container's command: {part!r}")
+    return "".join(
+        piece if isinstance(piece, str) else f"{{{{$.inputs.parameters['{piece['$in']}']{escape}}}}}"
+        for piece in pieces
+    )
+
+
+def _free_texts(task: Task, settings: TaskSettings) -> Iterator[tuple[str, str]]:
+    """Yield field and text of everything constant that stands in the spec as the author wrote it."""
+    for name, part in _environment(task, settings).items():
+        yield from ((f"env.{name}", text) for text in _strings(part))
+    if task.kind is TaskKind.CONTAINER:
+        for field in ("command", "arguments"):
+            for index, part in enumerate(task.payload.get(field) or ()):
+                yield from ((f"{field}[{index}]", text) for text in _strings(part))
+    for name, source in task.inputs.items():
+        if isinstance(source, FromConstant):
+            yield f"inputs.{name}", source.text
+
+
+def _strings(part: object) -> list[str]:
+    if isinstance(part, str):
+        return [part]
+    return [piece for piece in part if isinstance(piece, str)] if isinstance(part, Sequence) else []
+
+
+def _settings_texts(settings: TaskSettings) -> Iterator[tuple[str, object]]:
+    """Yield field and value of all settings except variables, whose text is free."""
+    yield "image", settings.image
+    yield "enable_caching", settings.enable_caching
+    for section in (settings.custom_job, settings.resources):
+        if section is None:
+            continue
+        for name, value in section.to_dict().items():
+            field = f"{section.section()}.{name}"
+            if name == "labels":
+                for key, item in value.items():
+                    yield f"{field}.{key}", key
+                    yield f"{field}.{key}", item
+            elif isinstance(value, list):
+                yield from ((f"{field}[{index}]", item) for index, item in enumerate(value))
+            elif name != "env":
+                yield field, value
+
+
+def _arguments(container: Mapping[str, Any]) -> Iterator[str]:
+    yield from container.get("command", ())
+    yield from container.get("args", ())
+    yield from (f"{item['name']}={item['value']}" for item in container.get("env", ()))
+
+
+def _path_size(pipeline: PipelineSettings) -> int:
+    return _PATH + (len(pipeline.pipeline_root) if pipeline.pipeline_root else _ROOT)
+
+
+def _cpus(text: str) -> float:
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+
+
+def _gigabytes(text: str) -> float:
+    number = text.rstrip("EPTGMKi")
+    return float(number) * _MEMORY_UNITS[text[len(number) :]] / _MEMORY_UNITS["G"]
