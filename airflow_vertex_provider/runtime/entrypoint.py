@@ -434,12 +434,13 @@ def compiled(source: str, file: str, line: int, postponed: bool) -> Any:
     # A nested function keeps its indentation, since moving it would change multi-line strings.
     indented = source[:1].isspace()
     text = "\n" * (line - 2) + "if 1:\n" + source if indented else "\n" * (line - 1) + source
-    flags = __future__.annotations.compiler_flag if postponed else 0
+    flags = __future__.annotations.compiler_flag
     try:
-        tree: Any = compile(text, file, "exec", flags | 0x400, True)  # 0x400: give the syntax tree
-        if not postponed:
-            bare_signature(tree.body[0].body[0] if indented else tree.body[0])
-        return compile(tree, file, "exec", flags, True)
+        if postponed:
+            return compile(text, file, "exec", flags, True)
+        tree: Any = compile(text, file, "exec", 0x400, True)  # 0x400: give the syntax tree
+        bare_signature(tree.body[0].body[0] if indented else tree.body[0])
+        return compile(tree, file, "exec", 0, True)
     except SyntaxError as error:
         error.msg = "%s (read by Python %s)" % (error.msg, sys.version.split()[0])
         raise
