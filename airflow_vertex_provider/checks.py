@@ -44,6 +44,15 @@ _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 #: Set by the service on every job; a value of the author's would be overwritten (L04).
 RESERVED_LABEL = "vertex-ai-pipelines-run-billing-id"
+#: L10.
+MAX_CPUS = 96
+MAX_MEMORY = 624 << 30
+#: Bytes per unit of memory.
+MEMORY_UNITS: Mapping[str, int] = {
+    "": 1,
+    **{unit: 10 ** (3 * power) for power, unit in enumerate("KMGTPE", 1)},
+    **{f"{unit}i": 1 << (10 * power) for power, unit in enumerate("KMGTPE", 1)},
+}
 MAX_LABELS = 64
 MAX_ENV = 100
 
@@ -105,7 +114,7 @@ def integer(least: int, most: int | None = None) -> Check:
 
     def check(field: str, value: Any) -> int:
         number = value
-        if isinstance(value, str) and re.fullmatch(r"-?\d+", value.strip()):
+        if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value.strip()):
             number = int(value)
         if not isinstance(number, int) or isinstance(number, bool):
             raise VertexSettingsError(field, value, allowed)
@@ -123,7 +132,8 @@ def duration(field: str, value: Any) -> str:
         value = value.total_seconds()
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d{1,9})?s?", value.strip()):
         value = float(value.strip().removesuffix("s"))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e10:
+    # The API counts in billionths of a second; less than one would be written as none.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-9 <= value < 1e10:
         raise VertexSettingsError(field, value, allowed)
     return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
 
@@ -167,6 +177,28 @@ def environment(field: str, value: Any) -> dict[str, str]:
     return dict(value)
 
 
+def cpu(field: str, value: Any) -> str:
+    """Accept CPUs as Kubernetes writes them, more than 0 and at most 96 (L10)."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+m|[0-9]+(\.[0-9]+)?", value):
+        number = float(value[:-1]) / 1000 if value.endswith("m") else float(value)
+        if 0 < number <= MAX_CPUS:
+            return value
+    raise VertexSettingsError(field, value, f'CPUs such as "4", "0.5" or "500m", at most "{MAX_CPUS}"')
+
+
+def memory(field: str, value: Any) -> str:
+    """Accept memory as whole number and unit, from 1M to 624Gi (L10).
+
+    Without a unit the number counts bytes, for the service as for Kubernetes: ``"16"`` is refused.
+    """
+    match = re.fullmatch(r"([0-9]+)([EPTGMK]i?)?", value) if isinstance(value, str) else None
+    if match and 10**6 <= int(match[1]) * MEMORY_UNITS[match[2] or ""] <= MAX_MEMORY:
+        return str(value)
+    raise VertexSettingsError(
+        field, value, 'a whole number with a unit, such as "16G" or "512Mi", from "1M" to "624Gi"'
+    )
+
+
 accelerator = one_of(*ACCELERATOR_TYPES)
 machine_type = matching(r"[a-z][a-z0-9-]*", 'a machine type such as "n1-standard-4"')
 boot_disk_type = one_of("pd-ssd", "pd-standard", "hyperdisk-balanced")
@@ -187,8 +219,9 @@ tensorboard = matching(
     r"projects/[^/]+/locations/[^/]+/tensorboards/[^/]+",
     '"projects/<project>/locations/<location>/tensorboards/<id>"',
 )
-gcs_path = matching(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?", '"gs://<bucket>/<path>"')
+gcs_path = matching(
+    r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?",
+    '"gs://<bucket>/<path>", the bucket of 3 to 222 lower-case letters, digits, ".", "_" and "-"',
+)
 location = matching(r"[a-z]+-[a-z]+\d+", 'a region such as "europe-west4"')
-cpu = matching(r"\d+m|\d+(\.\d+)?", 'CPUs such as "4", "0.5" or "500m"')
-memory = matching(r"\d+(\.\d+)?([EPTGMK]i?)?", 'memory such as "16G" or "512Mi"')
 persistent_resource_id = matching(r"|[a-z]([a-z0-9-]*[a-z0-9])?", 'an id such as "gpu-pool", or "" for none')

@@ -18,6 +18,7 @@ level                 where it is written
 from __future__ import annotations
 
 import difflib
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -37,8 +38,9 @@ DEFAULT_TIMEOUT = "604800s"
 _S = TypeVar("_S", bound="Settings")
 
 
-def _setting(check: checks.Check) -> Any:
-    return field(default=None, metadata={"check": check})
+def _setting(check: checks.Check, *, scalar: bool = True) -> Any:
+    """Declare a setting; one that is not scalar may have templates in its parts, but be none itself."""
+    return field(default=None, metadata={"check": check, "scalar": scalar})
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class Settings:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if value is not None and not checks.is_template(value):
-                object.__setattr__(self, item.name, item.metadata["check"](self._path(item.name), value))
+            if value is None or (item.metadata["scalar"] and checks.is_template(value)):
+                continue
+            object.__setattr__(self, item.name, item.metadata["check"](self._path(item.name), value))
 
     @classmethod
     def _path(cls, name: str) -> str:
@@ -117,14 +120,14 @@ class CustomJob(Settings):
     restart_job_on_worker_restart: bool | str | None = _setting(checks.flag)
     service_account: str | None = _setting(checks.service_account)
     network: str | None = _setting(checks.network)
-    reserved_ip_ranges: Sequence[str] | None = _setting(checks.texts)
+    reserved_ip_ranges: Sequence[str] | None = _setting(checks.texts, scalar=False)
     encryption_spec_key_name: str | None = _setting(checks.kms_key)
     persistent_resource_id: str | None = _setting(checks.persistent_resource_id)
     tensorboard: str | None = _setting(checks.tensorboard)
     enable_web_access: bool | str | None = _setting(checks.flag)
     base_output_directory: str | None = _setting(checks.gcs_path)
-    labels: Mapping[str, str] | None = _setting(checks.labels)
-    env: Mapping[str, str] | None = _setting(checks.environment)
+    labels: Mapping[str, str] | None = _setting(checks.labels, scalar=False)
+    env: Mapping[str, str] | None = _setting(checks.environment, scalar=False)
     strategy: str | None = _setting(checks.one_of("STANDARD", "SPOT", "FLEX_START"))
     max_wait_duration: str | float | timedelta | None = _setting(checks.duration)
     display_name: str | None = _setting(checks.matching(r".{1,128}", "1 to 128 characters"))
@@ -203,11 +206,11 @@ class PipelineSettings(Settings):
     project_id: str | None = _setting(checks.text)
     service_account: str | None = _setting(checks.service_account)
     network: str | None = _setting(checks.network)
-    reserved_ip_ranges: Sequence[str] | None = _setting(checks.texts)
+    reserved_ip_ranges: Sequence[str] | None = _setting(checks.texts, scalar=False)
     psc_network_attachment: str | None = _setting(checks.text)
     encryption_spec_key_name: str | None = _setting(checks.kms_key)
     persistent_resource_id: str | None = _setting(checks.persistent_resource_id)
-    labels: Mapping[str, str] | None = _setting(checks.labels)
+    labels: Mapping[str, str] | None = _setting(checks.labels, scalar=False)
     failure_policy: str | None = _setting(checks.one_of("slow", "fast"))
     display_name: str | None = _setting(checks.matching(r".{1,128}", "1 to 128 characters"))
 
@@ -246,6 +249,10 @@ TASK_KEYS: Mapping[str, checks.Check] = {
 }
 
 
+#: Keys that may be one template; the values of the others are parts, each of which may be one.
+_SCALAR_KEYS = frozenset({"image", "enable_caching"})
+
+
 def check_keys(section: str, data: Mapping[str, Any], known: Sequence[str]) -> None:
     """Refuse a key that is not among ``known``, with the nearest one that is.
 
@@ -273,7 +280,8 @@ def task_level(data: Mapping[str, Any]) -> dict[str, Any]:
             if key == "custom_job":
                 result[key] = None
             continue
-        result[key] = value if checks.is_template(value) else TASK_KEYS[key](key, value)
+        whole = key in _SCALAR_KEYS and checks.is_template(value)
+        result[key] = value if whole else TASK_KEYS[key](key, value)
     if result.get("custom_job") is not None and result.get("resources") is not None:
         raise VertexSettingsError(
             "resources",
@@ -303,15 +311,14 @@ def merge_task_settings(
         said.update(
             {key: value for key, value in level.items() if key in ("image", "packages", "enable_caching")}
         )
-    env: dict[str, str] = {}
-    for level in reversed(levels):
-        env.update(level.get("env") or {})
+    envs = [dict(level.get("env", {})) for level in levels]
 
     kind: str | None = None
     machine: dict[str, Any] = {}
-    for level in levels:
-        if "custom_job" in level and level["custom_job"] is None:
-            break
+    for level, env in zip(levels, envs, strict=True):
+        if kind is None and "custom_job" in level and level["custom_job"] is None:
+            # From here outwards only resources can still say something.
+            kind = "resources"
         here = next((key for key in ("custom_job", "resources") if level.get(key) is not None), None)
         if here is None:
             continue
@@ -319,13 +326,13 @@ def merge_task_settings(
             break
         kind = here
         machine = {**level[here], **machine}
+        env.update(level[here].get("env", {}))
 
     custom_job = None
     resources = Resources()
     if kind == "custom_job":
         custom_job = CustomJob(**_inherit(machine, pipeline))
         _check_custom_job(custom_job)
-        env = {**env, **(custom_job.env or {})}
     elif kind == "resources":
         resources = Resources(**machine)
         _check_accelerator("resources", resources.accelerator_type, resources.accelerator_count)
@@ -333,7 +340,7 @@ def merge_task_settings(
         image=said.get("image", DEFAULT_IMAGE),
         packages=tuple(said.get("packages", ())),
         enable_caching=said.get("enable_caching", False),
-        env=checks.environment("env", env),
+        env=checks.environment("env", dict(ChainMap(*envs))),
         custom_job=custom_job,
         resources=resources,
     )
@@ -345,7 +352,8 @@ def _inherit(machine: Mapping[str, Any], pipeline: PipelineSettings | None) -> d
         return dict(machine)
     wider: dict[str, Any] = {
         "encryption_spec_key_name": pipeline.encryption_spec_key_name,
-        "persistent_resource_id": pipeline.persistent_resource_id,
+        # "" is said to opt out of a wider level's; a job has none above it.
+        "persistent_resource_id": pipeline.persistent_resource_id or None,
     }
     if machine.get("persistent_resource_id") != "":
         wider["service_account"] = pipeline.service_account

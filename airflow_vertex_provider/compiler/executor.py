@@ -33,13 +33,6 @@ _PLACEHOLDER_START = "{{$"
 _EXECUTOR_INPUT = re.compile(r"\{\{\$(\.json_escape\[1\])?\}\}")
 _INPUT_VALUE = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\](?:\.json_escape\[1\])?\}\}")
 
-#: Bytes per unit of memory, as kfp counts them; it writes gigabytes of 10**9.
-_MEMORY_UNITS: dict[str, int] = {
-    "": 1,
-    **{unit: 10 ** (3 * power) for power, unit in enumerate("KMGTPE", 1)},
-    **{f"{unit}i": 1 << (10 * power) for power, unit in enumerate("KMGTPE", 1)},
-}
-
 
 def build_executor(
     task: Task, settings: TaskSettings, pipeline: PipelineSettings, *, inline_limit: int
@@ -271,4 +264,4 @@ def _cpus(text: str) -> float:
 
 def _gigabytes(text: str) -> float:
     number = text.rstrip("EPTGMKi")
-    return float(number) * _MEMORY_UNITS[text[len(number) :]] / _MEMORY_UNITS["G"]
+    return float(number) * checks.MEMORY_UNITS[text[len(number) :]] / checks.MEMORY_UNITS["G"]
