@@ -1,0 +1,66 @@
+"""Run an Airflow task group as one Vertex AI pipeline, each task on its own machine.
+
+Names in the table below are imported on first use, so that a DAG file pays only for what it needs; each can
+also be imported from its own module.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_vertex_provider.compiler import compile_group as compile_group
+    from airflow_vertex_provider.emulator import VertexEmulator as VertexEmulator
+    from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook as VertexPipelineHook
+    from airflow_vertex_provider.operators.container import (
+        VertexContainerOperator as VertexContainerOperator,
+    )
+    from airflow_vertex_provider.operators.pipeline_job import (
+        SubmitVertexPipelineOperator as SubmitVertexPipelineOperator,
+    )
+    from airflow_vertex_provider.operators.pipeline_job import (
+        WaitVertexPipelineOperator as WaitVertexPipelineOperator,
+    )
+    from airflow_vertex_provider.sensors.pipeline_job import (
+        VertexPipelineJobSensor as VertexPipelineJobSensor,
+    )
+    from airflow_vertex_provider.settings import CustomJob as CustomJob
+    from airflow_vertex_provider.settings import Resources as Resources
+    from airflow_vertex_provider.task_group import VertexTaskGroup as VertexTaskGroup
+    from airflow_vertex_provider.task_group import vertex_task_group as vertex_task_group
+    from airflow_vertex_provider.triggers.pipeline_job import (
+        VertexPipelineJobTrigger as VertexPipelineJobTrigger,
+    )
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "CustomJob": "settings",
+    "Resources": "settings",
+    "SubmitVertexPipelineOperator": "operators.pipeline_job",
+    "VertexContainerOperator": "operators.container",
+    "VertexEmulator": "emulator",
+    "VertexPipelineHook": "hooks.pipeline",
+    "VertexPipelineJobSensor": "sensors.pipeline_job",
+    "VertexPipelineJobTrigger": "triggers.pipeline_job",
+    "VertexTaskGroup": "task_group",
+    "WaitVertexPipelineOperator": "operators.pipeline_job",
+    "compile_group": "compiler",
+    "vertex_task_group": "task_group",
+}
+
+__all__ = list(_MODULES)  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,76 @@
+"""What of a member's own Airflow settings a pipeline task cannot keep: an operator in, problems out.
+
+Never warned and ignored, never another meaning: a setting that would be lost is refused, with the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from airflow_vertex_provider.exceptions import Problem
+from airflow_vertex_provider.graph.model import Retry
+
+#: L16: longest pause, in seconds, between two attempts.
+MAX_BACKOFF = 3600.0
+
+#: Operator attribute -> (whether its value keeps Airflow's default meaning, what is allowed).
+_MUST_BE_DEFAULT: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "trigger_rule": (
+        lambda value: str(value) == "all_success",
+        "all_success; other trigger rules are not carried yet",
+    ),
+    "depends_on_past": (lambda value: not value, "False: the pipeline does not know earlier runs"),
+    "wait_for_downstream": (lambda value: not value, "False: the pipeline does not know earlier runs"),
+    "max_active_tis_per_dag": (lambda value: value is None, "None; limit the DAG's runs instead"),
+    "max_active_tis_per_dagrun": (lambda value: value is None, "None; draw edges instead"),
+    "resources": (lambda value: value is None, 'None; use executor_config={"vertex": {"resources": ...}}'),
+    "run_as_user": (lambda value: value is None, "None; the image decides the user"),
+    "is_setup": (lambda value: not value, "a normal task; setup tasks are not carried yet"),
+    "is_teardown": (lambda value: not value, "a normal task; teardown tasks are not carried yet"),
+    "render_template_as_native_obj": (lambda value: value is None, "None; set it on the DAG"),
+}
+
+
+def member_problems(operator: Any) -> Iterator[Problem]:
+    """Find the settings of a member that its Vertex task could not keep."""
+    for name, (is_default, allowed) in _MUST_BE_DEFAULT.items():
+        value = getattr(operator, name, None)
+        if not is_default(value):
+            yield Problem(operator.task_id, name, str(value), allowed)
+
+
+def retry_of(operator: Any) -> tuple[Retry | None, list[Problem]]:
+    """Translate the member's retries into the pipeline task's policy (L16).
+
+    Airflow waits ``retry_delay`` before each attempt, twice as long each time with
+    ``retry_exponential_backoff``, at most ``max_retry_delay``.
+    """
+    retries = operator.retries or 0
+    if retries <= 0:
+        return None, []
+    problems = []
+    delay = _seconds(operator.retry_delay)
+    if delay > MAX_BACKOFF:
+        problems.append(Problem(operator.task_id, "retry_delay", f"{delay:g} s", "at most 3600 s (L16)"))
+    if getattr(operator, "retry_policy", None) is not None:
+        problems.append(
+            Problem(operator.task_id, "retry_policy", "a policy", "None; use retries and retry_delay")
+        )
+    longest = MAX_BACKOFF
+    if operator.max_retry_delay is not None:
+        longest = min(_seconds(operator.max_retry_delay), MAX_BACKOFF)
+    growth = operator.retry_exponential_backoff
+    factor = 1.0 if not growth else 2.0 if growth is True else max(float(growth), 1.0)
+    return Retry(retries, delay, factor, longest), problems
+
+
+def timeout_of(operator: Any) -> float | None:
+    """Return the member's ``execution_timeout`` in seconds."""
+    timeout = operator.execution_timeout
+    return None if timeout is None else _seconds(timeout)
+
+
+def _seconds(value: timedelta | float) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -1,0 +1,352 @@
+"""A pipeline job in Airflow: a graph and values in, a submitted and awaited job out.
+
+:class:`SubmitVertexPipelineOperator` renders, compiles and creates the job; it is the only task of a group
+that needs a worker. :class:`WaitVertexPipelineOperator` follows it. A ``VertexTaskGroup`` makes both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_vertex_provider.exceptions import (
+    VertexJobFailedError,
+    VertexSettingsError,
+    VertexValueError,
+)
+from airflow_vertex_provider.graph import naming
+from airflow_vertex_provider.graph.context import context_value
+from airflow_vertex_provider.graph.model import Encoding, Graph, Parameter
+from airflow_vertex_provider.links.pipeline_job import (
+    VERTEX_LOGS_URL,
+    VERTEX_URL,
+    VertexLogsLink,
+    VertexPipelineLink,
+)
+from airflow_vertex_provider.operators.waiting import (
+    VertexWaitingOperator,
+    triggers_can_end_tasks,
+    xcom_template,
+)
+from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, job_xcoms
+from airflow_vertex_provider.runtime import protocol
+from airflow_vertex_provider.settings import PipelineSettings, TaskSettings, merge_task_settings
+from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
+from airflow_vertex_provider.triggers.watcher import Identity
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+    from airflow_vertex_provider.snapshot import JobSnapshot
+
+#: XCom key of the map from Airflow task id to Vertex task name.
+VERTEX_TASK_NAMES = "vertex_task_names"
+
+#: How the API numbers our two failure policies (L20).
+FAILURE_POLICIES = {"slow": "PIPELINE_FAILURE_POLICY_FAIL_SLOW", "fast": "PIPELINE_FAILURE_POLICY_FAIL_FAST"}
+
+
+class SubmitVertexPipelineOperator(BaseOperator):
+    """Creates one pipeline job and leaves. Runs on a worker.
+
+    XComs: ``return_value`` (resource name of the job), ``vertex_url``, ``vertex_logs_url`` and
+    ``vertex_task_names`` (Airflow task id to Vertex task name). They are there before anything waits.
+
+    The job's id is made of DAG, run, group and attempt. A second call of the same attempt, after a lost
+    answer or on another worker, finds the job there and attaches to it; clearing the task begins a new
+    attempt.
+
+    :param graph: the pipeline in the neutral form, as :meth:`Graph.to_dict` gives it. Never rendered: it
+        holds the author's source code.
+    :param parameters: run parameter name to value: XComArgs, templates, plain values. Rendered.
+    :param context_parameters: run parameter name to the key of Airflow's context that gives its value.
+    :param pipeline: settings of the job, see :class:`PipelineSettings`. Rendered.
+    :param task_settings: Airflow task id to the settings of each level, nearest first. Rendered.
+    :param gcp_conn_id: Airflow connection of Google's own type.
+    :param impersonation_chain: as in Google's provider.
+    :param cancel_on_kill: cancel the job if a user ends this task after it has been created.
+    """
+
+    template_fields: Sequence[str] = (
+        "parameters",
+        "pipeline",
+        "task_settings",
+        "gcp_conn_id",
+        "impersonation_chain",
+    )
+    template_fields_renderers = {  # noqa: RUF012 - Airflow's own name and shape
+        "parameters": "json",
+        "pipeline": "json",
+        "task_settings": "json",
+    }
+    operator_extra_links = (VertexPipelineLink(), VertexLogsLink())
+    ui_color = "#d2e3fc"
+
+    def __init__(
+        self,
+        *,
+        graph: Mapping[str, Any],
+        pipeline: Mapping[str, Any],
+        parameters: Mapping[str, Any] | None = None,
+        context_parameters: Mapping[str, str] | None = None,
+        task_settings: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        gcp_conn_id: str = "google_cloud_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        cancel_on_kill: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.graph = graph
+        self.pipeline = pipeline
+        self.parameters = parameters or {}
+        self.context_parameters = context_parameters or {}
+        self.task_settings = task_settings or {}
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.cancel_on_kill = cancel_on_kill
+        self._job_name: str | None = None
+
+    def execute(self, context: Context) -> str:
+        """Render, compile, create or attach, push.
+
+        :return: resource name of the job.
+        :raises VertexConfigurationError: a rendered setting is not allowed.
+        :raises VertexValueError: a value cannot travel.
+        :raises VertexApiError: the service refused the job.
+        """
+        from airflow_vertex_provider.compiler.pipeline_spec import compile_graph
+
+        ti = context["ti"]
+        graph = Graph.from_dict(self.graph)
+        identity = Identity.of(self.gcp_conn_id, self.impersonation_chain, self.pipeline.get("project_id"))
+        hook = identity.hook()
+        pipeline = rendered_pipeline(self.pipeline, hook.project)
+        settings = {
+            task.id: rendered_task(task.id, self.task_settings.get(task.id, ()), pipeline)
+            for task in graph.tasks
+        }
+        spec = compile_graph(graph, settings, pipeline)
+        values = self._parameter_values(graph, settings, pipeline, hook, context)
+
+        # A retry of this task belongs to the same attempt and must find its job; clearing begins another.
+        # Airflow raises max_tries when it clears and leaves it when it retries, so it tells the two apart.
+        attempt = ti.max_tries - (self.retries or 0) + 1
+        job_id = naming.job_id(graph.dag_id, graph.group_id, ti.run_id, attempt, ti.map_index)
+        job = job_request(graph, spec, values, pipeline, run_id=ti.run_id, attempt=attempt)
+        name, created = hook.create_job(location=str(pipeline.location), job_id=job_id, job=job)
+        self._job_name = name
+        url, logs_url = hook.job_urls(name)
+        self.log.info("%s pipeline job %s", "Created" if created else "Attached to", name)
+        self.log.info("Vertex AI: %s", url)
+        ti.xcom_push(key=VERTEX_URL, value=url)
+        ti.xcom_push(key=VERTEX_LOGS_URL, value=logs_url)
+        ti.xcom_push(key=VERTEX_TASK_NAMES, value=graph.vertex_names())
+        return name
+
+    def on_kill(self) -> None:
+        """Cancel the job if this task was ended after creating it."""
+        if self._job_name and self.cancel_on_kill:
+            identity = Identity.of(
+                self.gcp_conn_id, self.impersonation_chain, self.pipeline.get("project_id")
+            )
+            identity.hook().cancel_job(self._job_name)
+
+    def _parameter_values(
+        self,
+        graph: Graph,
+        settings: Mapping[str, TaskSettings],
+        pipeline: PipelineSettings,
+        hook: VertexPipelineHook,
+        context: Context,
+    ) -> dict[str, str]:
+        from airflow_vertex_provider.compiler.pipeline_spec import inline_limit
+
+        limit = inline_limit(graph, settings, pipeline)
+        values = {}
+        for parameter in graph.parameters:
+            if parameter.name in self.context_parameters:
+                value = context_value(self.context_parameters[parameter.name], context)
+            else:
+                value = self.parameters[parameter.name]
+            values[parameter.name] = write_parameter(parameter, value, limit, pipeline, hook)
+        return values
+
+
+def rendered_pipeline(data: Mapping[str, Any], project: str) -> PipelineSettings:
+    """Check the job's settings again, now that their templates are rendered."""
+    pipeline = PipelineSettings.from_dict({**data, "project_id": project})
+    pipeline.require_complete()
+    return pipeline
+
+
+def rendered_task(
+    task_id: str, levels: Sequence[Mapping[str, Any]], pipeline: PipelineSettings
+) -> TaskSettings:
+    """Merge one task's settings, now that their templates are rendered; errors name the task."""
+    try:
+        return merge_task_settings(levels, pipeline)
+    except VertexSettingsError as error:
+        raise error.at(task_id) from None
+
+
+def write_parameter(
+    parameter: Parameter, value: Any, limit: int, pipeline: PipelineSettings, hook: VertexPipelineHook
+) -> str:
+    """Return a run parameter's text; a value too large for an argument goes into a file first.
+
+    Linux takes at most 128 KiB in one argument, and a value stands in one several times over
+    (docs/adr/0002). So a larger one is written under the pipeline root, named by its content, once.
+
+    :raises VertexValueError: the value cannot be carried.
+    """
+    try:
+        text = protocol.encode(value)
+    except VertexValueError as error:
+        raise VertexValueError(f"Run parameter {parameter.name!r}: {error}") from error
+    if parameter.encoding is Encoding.TEXT:
+        text = value if isinstance(value, str) else text
+        if "{{$" in text:
+            raise VertexValueError(
+                f"Run parameter {parameter.name!r}: found '{{{{$', which Vertex AI would replace; "
+                "allowed in a container's argument: text without it"
+            )
+        if protocol.argument_cost(text) > limit:
+            raise VertexValueError(
+                f"Run parameter {parameter.name!r}: found text of {len(text)} characters; "
+                "allowed in a container's argument: what fits into one, pass a file instead"
+            )
+        return text
+    if protocol.argument_cost(text) <= limit:
+        return text
+    data = text.encode("ascii")
+    uri = f"{str(pipeline.pipeline_root).rstrip('/')}/values/{hashlib.sha256(data).hexdigest()}.json"
+    hook.write_gcs(uri, data)
+    return str(protocol.Reference.to(uri, text))
+
+
+def job_request(
+    graph: Graph,
+    spec: Mapping[str, Any],
+    values: Mapping[str, str],
+    pipeline: PipelineSettings,
+    *,
+    run_id: str,
+    attempt: int,
+) -> dict[str, Any]:
+    """Return the PipelineJob to create, in the API's JSON form."""
+    job: dict[str, Any] = {
+        "display_name": pipeline.display_name or f"{graph.dag_id}.{graph.group_id}"[:128],
+        "pipeline_spec": dict(spec),
+        "labels": {
+            "airflow_dag_id": naming.label_value(graph.dag_id),
+            "airflow_group_id": naming.label_value(graph.group_id),
+            "airflow_run_id": naming.label_value(run_id),
+            "airflow_attempt": str(attempt),
+            **(pipeline.labels or {}),
+        },
+        "runtime_config": {
+            "gcs_output_directory": pipeline.pipeline_root,
+            "parameter_values": dict(values),
+            "failure_policy": FAILURE_POLICIES[pipeline.failure_policy or "slow"],
+        },
+    }
+    if pipeline.service_account:
+        job["service_account"] = pipeline.service_account
+    if pipeline.network:
+        job["network"] = pipeline.network
+    if pipeline.reserved_ip_ranges:
+        job["reserved_ip_ranges"] = list(pipeline.reserved_ip_ranges)
+    if pipeline.psc_network_attachment:
+        job["psc_interface_config"] = {"network_attachment": pipeline.psc_network_attachment}
+    if pipeline.encryption_spec_key_name:
+        job["encryption_spec"] = {"kms_key_name": pipeline.encryption_spec_key_name}
+    return job
+
+
+class WaitVertexPipelineOperator(VertexWaitingOperator):
+    """Waits for a pipeline job that another task submitted.
+
+    XComs: ``vertex_url``, ``vertex_logs_url``, ``vertex_state`` and ``return_value``, a dict of
+    ``job_name``, ``state``, ``url`` and ``outputs`` (task id to value, of the last tasks of the pipeline).
+    A failed job fails this task with every failed task, its error and the link to its logs.
+
+    :param submit_task_id: full id of the task whose XComs name the job.
+    :param airflow_ids: Vertex task name to Airflow task id.
+    :param leaves: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
+    :param cancel_on_kill: cancel the job when a user ends this task.
+    :param deferrable: wait in the triggerer (default) or on a worker.
+    :param poll_interval: seconds between two looks at the job.
+    """
+
+    ui_color = "#d2e3fc"
+
+    def __init__(
+        self,
+        *,
+        submit_task_id: str,
+        airflow_ids: Mapping[str, str] | None = None,
+        leaves: Mapping[str, str] | None = None,
+        gcp_conn_id: str = "google_cloud_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        project_id: str | None = None,
+        poll_interval: float = 30.0,
+        deferrable: bool = True,
+        cancel_on_kill: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_name = xcom_template(submit_task_id, RETURN_VALUE)
+        self.vertex_url = xcom_template(submit_task_id, VERTEX_URL)
+        self.vertex_logs_url = xcom_template(submit_task_id, VERTEX_LOGS_URL)
+        self.airflow_ids = dict(airflow_ids or {})
+        self.leaves = dict(leaves or {})
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.project_id = project_id
+        self.poll_interval = poll_interval
+        self.deferrable = deferrable
+        self.cancel_on_kill = cancel_on_kill
+        if deferrable and triggers_can_end_tasks():
+            self.start_in_trigger(VertexPipelineJobTrigger)
+
+    def make_trigger(self) -> VertexPipelineJobTrigger:
+        """See :meth:`VertexWaitingOperator.make_trigger`."""
+        return VertexPipelineJobTrigger(**self.trigger_kwargs())
+
+    def trigger_kwargs(self) -> dict[str, Any]:
+        """See :meth:`VertexWaitingOperator.trigger_kwargs`."""
+        return {
+            **super().trigger_kwargs(),
+            "airflow_ids": self.airflow_ids,
+            "leaves": self.leaves,
+            "cancel_on_kill": self.cancel_on_kill,
+        }
+
+    def outcome_of(self, job: JobSnapshot) -> Outcome | None:
+        """See :meth:`VertexWaitingOperator.outcome_of`."""
+        return job_outcome(job, self.airflow_ids)
+
+    def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
+        """See :meth:`VertexWaitingOperator.xcoms_of`."""
+        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.leaves)
+
+    def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
+        """End the task as the job ended.
+
+        :raises VertexJobFailedError: the job ended in anything but success.
+        """
+        for key, value in xcoms.items():
+            context["ti"].xcom_push(key=key, value=value)
+        if not outcome.succeeded:
+            raise VertexJobFailedError(outcome.message)
+        self.log.info("%s", outcome.message)
+        return xcoms[RETURN_VALUE]
+
+    def on_kill(self) -> None:
+        """Cancel the job when a user ends this task while it waits on a worker."""
+        if self.cancel_on_kill and "/" in self.job_name:
+            self.identity().hook().cancel_job(self.job_name)

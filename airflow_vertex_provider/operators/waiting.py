@@ -1,0 +1,156 @@
+"""What the waiting operators share: an Airflow task that follows a job in, its end and XComs out.
+
+Three ways to wait, the same XComs from each:
+
+- in the triggerer from start to end, with no worker (Airflow 3.3 and newer, ``end_in_trigger`` triggers);
+- deferred: a worker starts the task, the triggerer waits, a worker ends it;
+- ``deferrable=False``: on a worker, looking every ``poll_interval`` seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.triggers.base import BaseTrigger, StartTriggerArgs
+
+from airflow_vertex_provider.exceptions import VertexApiError
+from airflow_vertex_provider.links.pipeline_job import (
+    VERTEX_LOGS_URL,
+    VERTEX_URL,
+    VertexLogsLink,
+    VertexPipelineLink,
+)
+from airflow_vertex_provider.outputs import Outcome
+from airflow_vertex_provider.triggers.watcher import Identity
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+    from airflow_vertex_provider.snapshot import JobSnapshot
+
+
+#: The method that ends a deferred task on a worker.
+RESUME = "resume"
+
+
+def triggers_can_end_tasks() -> bool:
+    """Tell whether this Airflow starts and ends a task in the triggerer, as 3.3 does and 3.1 does not.
+
+    ``BaseTrigger.on_kill`` came together with templated arguments for such triggers, so it is the mark.
+    """
+    return hasattr(BaseTrigger, "on_kill")
+
+
+def xcom_template(task_id: str, key: str) -> str:
+    """Return the template for another task's XCom that also renders in the triggerer.
+
+    There a pull without ``map_indexes`` would wait for ever: the triggerer refuses that message.
+    """
+    return f"{{{{ ti.xcom_pull(task_ids={task_id!r}, key={key!r}, map_indexes=-1) }}}}"
+
+
+class VertexWaitingOperator(BaseOperator):
+    """Base of the operators that follow a job. Their fields are plain data, set by the task group."""
+
+    template_fields: Sequence[str] = ("job_name", "vertex_url", "vertex_logs_url")
+    operator_extra_links = (VertexPipelineLink(), VertexLogsLink())
+
+    job_name: str
+    vertex_url: str
+    vertex_logs_url: str
+    gcp_conn_id: str
+    impersonation_chain: str | Sequence[str] | None
+    project_id: str | None
+    poll_interval: float
+    deferrable: bool
+
+    def identity(self) -> Identity:
+        """As whom the job is read: the same as at submit."""
+        return Identity.of(self.gcp_conn_id, self.impersonation_chain, self.project_id)
+
+    def trigger_kwargs(self) -> dict[str, Any]:
+        """Return the arguments of the trigger, without ``end_in_trigger``."""
+        return {
+            "job_name": self.job_name,
+            "vertex_url": self.vertex_url,
+            "vertex_logs_url": self.vertex_logs_url,
+            "gcp_conn_id": self.gcp_conn_id,
+            "impersonation_chain": self.impersonation_chain,
+            "project_id": self.project_id,
+            "poll_interval": self.poll_interval,
+        }
+
+    def make_trigger(self) -> BaseTrigger:
+        """Return the trigger to defer to from a worker."""
+        raise NotImplementedError
+
+    def start_in_trigger(self, trigger_class: type[BaseTrigger]) -> None:
+        """Let the task start and end in the triggerer, with no worker."""
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"{trigger_class.__module__}.{trigger_class.__qualname__}",
+            next_method=RESUME,
+            trigger_kwargs={**self.trigger_kwargs(), "end_in_trigger": True},
+        )
+        self.start_from_trigger = True
+
+    def outcome_of(self, job: JobSnapshot) -> Outcome | None:
+        """Tell how what this task waits for ended, or ``None``."""
+        raise NotImplementedError
+
+    def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
+        """Return the XComs beside the return value."""
+        raise NotImplementedError
+
+    def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
+        """End the task on a worker: push, then return the value or raise."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Start to wait. On a worker; not called where the task starts in the triggerer."""
+        ti = context["ti"]
+        ti.xcom_push(key=VERTEX_URL, value=self.vertex_url)
+        ti.xcom_push(key=VERTEX_LOGS_URL, value=self.vertex_logs_url)
+        if self.deferrable:
+            self.defer(trigger=self.make_trigger(), method_name=RESUME)
+        job, outcome = follow(
+            self.identity().hook(), self.job_name, self.outcome_of, self.poll_interval, self.log
+        )
+        return self.finish(context, outcome, self.xcoms_of(outcome, job))
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """End the task after the trigger has seen the end. On a worker."""
+        return self.finish(context, Outcome.from_dict(event["outcome"]), event["xcoms"])
+
+
+def follow(
+    hook: VertexPipelineHook,
+    job_name: str,
+    outcome_of: Callable[[JobSnapshot], Outcome | None],
+    poll_interval: float,
+    log: Any,
+) -> tuple[JobSnapshot, Outcome]:
+    """Wait on a worker until ``outcome_of`` answers; transient errors are waited out.
+
+    :raises VertexApiError: the job cannot be read and waiting would not help.
+    """
+    last = ""
+    while True:
+        try:
+            job = hook.get_job(job_name)
+        except VertexApiError as error:
+            if not error.transient:
+                raise
+            log.warning("Cannot look at %s yet: %s", job_name, error)
+        else:
+            outcome = outcome_of(job)
+            if outcome is not None:
+                return job, outcome
+            line = f"{job.state_text}: {job.progress()}"
+            if line != last:
+                last = line
+                log.info("Pipeline job %s %s", job_name.rpartition("/")[2], line)
+        time.sleep(poll_interval)

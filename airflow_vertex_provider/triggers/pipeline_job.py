@@ -1,0 +1,279 @@
+"""Triggers: a pipeline job to wait for in, the end of the waiting task out, with no worker held.
+
+Two ways to end, chosen by ``end_in_trigger``:
+
+- ``True`` (Airflow 3.3 and newer): the trigger pushes the task's XComs and ends the task itself, so a
+  mirrored member needs no worker at any time. The XComs go through Airflow's own XCom class, in a thread;
+  the ``xcoms`` argument of ``TaskSuccessEvent`` would store them JSON-encoded twice.
+- ``False``: the trigger fires an event and the operator's ``resume`` ends the task on a worker.
+
+In the first way, the trigger's arguments may be templates; Airflow renders them in the triggerer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
+
+from airflow_vertex_provider.exceptions import VertexProviderError
+from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL, VERTEX_URL
+from airflow_vertex_provider.outputs import (
+    RETURN_VALUE,
+    Outcome,
+    job_outcome,
+    job_xcoms,
+    read_value,
+    task_outcome,
+)
+from airflow_vertex_provider.snapshot import JobSnapshot
+from airflow_vertex_provider.triggers.watcher import Identity, Watch
+
+
+class _WaitTrigger(BaseTrigger):
+    """What both triggers share: following the job, telling of changes, ending the task."""
+
+    def __init__(
+        self,
+        *,
+        job_name: str,
+        vertex_url: str = "",
+        vertex_logs_url: str = "",
+        gcp_conn_id: str = "google_cloud_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        project_id: str | None = None,
+        poll_interval: float = 30.0,
+        end_in_trigger: bool = False,
+    ) -> None:
+        super().__init__()
+        self.job_name = job_name
+        self.vertex_url = vertex_url
+        self.vertex_logs_url = vertex_logs_url
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.project_id = project_id
+        self.poll_interval = poll_interval
+        self.end_in_trigger = end_in_trigger
+
+    def _kwargs(self) -> dict[str, Any]:
+        return {
+            "job_name": self.job_name,
+            "vertex_url": self.vertex_url,
+            "vertex_logs_url": self.vertex_logs_url,
+            "gcp_conn_id": self.gcp_conn_id,
+            "impersonation_chain": self.impersonation_chain,
+            "project_id": self.project_id,
+            "poll_interval": self.poll_interval,
+            "end_in_trigger": self.end_in_trigger,
+        }
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments, from which Airflow makes the trigger again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", self._kwargs()
+
+    @property
+    def identity(self) -> Identity:
+        """As whom the job is read and cancelled: the same as at submit."""
+        return Identity.of(self.gcp_conn_id, self.impersonation_chain, self.project_id)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the end, then yield the one event that ends or resumes the task."""
+        if self.end_in_trigger:
+            await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
+        outcome, job = None, None
+        try:
+            follow = Watch.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
+            async with aclosing(follow) as snapshots:  # type: ignore[type-var]
+                async for job in snapshots:
+                    await self._tell(job)
+                    outcome = self._outcome(job)
+                    if outcome is not None:
+                        break
+        except VertexProviderError as error:
+            outcome = Outcome(succeeded=False, message=f"{type(error).__name__}: {error}")
+        if outcome is None:
+            outcome = Outcome(succeeded=False, message=f"The job {self.job_name} could not be followed")
+        yield await self._end(outcome, job)
+
+    async def _end(self, outcome: Outcome, job: JobSnapshot | None) -> TriggerEvent:
+        if not self.end_in_trigger:
+            return TriggerEvent({"outcome": outcome.to_dict(), "xcoms": self._xcoms(outcome, job)})
+        xcoms = self._xcoms(outcome, job)
+        if outcome.succeeded:
+            try:
+                xcoms |= await asyncio.to_thread(self._value_xcoms, outcome)
+            except VertexProviderError as error:
+                outcome = Outcome(succeeded=False, message=str(error), logs_url=outcome.logs_url)
+        await self._push(xcoms)
+        if outcome.succeeded:
+            self.log.info("%s", outcome.message)
+            return TaskSuccessEvent()
+        self.log.error("%s", outcome.message)
+        return TaskFailedEvent()
+
+    async def _push(self, xcoms: Mapping[str, Any]) -> None:
+        """Push XComs for the waiting task, from a thread: on the event loop Airflow's call would block."""
+        from airflow.sdk.execution_time.xcom import XCom
+
+        ti = self.task_instance
+        if ti is None:
+            raise VertexProviderError("The trigger ends its task itself, but belongs to none")
+
+        def push() -> None:
+            for key, value in xcoms.items():
+                XCom.set(
+                    key=key,
+                    value=value,
+                    dag_id=ti.dag_id,
+                    task_id=ti.task_id,
+                    run_id=ti.run_id,
+                    map_index=ti.map_index if ti.map_index is not None else -1,
+                )
+
+        await asyncio.to_thread(push)
+
+    async def _tell(self, job: JobSnapshot) -> None:
+        raise NotImplementedError
+
+    def _outcome(self, job: JobSnapshot) -> Outcome | None:
+        raise NotImplementedError
+
+    def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
+        """Return the XComs known from the snapshot alone."""
+        raise NotImplementedError
+
+    def _value_xcoms(self, outcome: Outcome) -> dict[str, Any]:
+        """Return the XComs that may have to be read from storage. Runs in a thread."""
+        raise NotImplementedError
+
+
+class VertexPipelineJobTrigger(_WaitTrigger):
+    """Waits for a whole pipeline job.
+
+    :param job_name: resource name of the job.
+    :param vertex_url: address of the job's page, for the XCom of that name.
+    :param vertex_logs_url: address of the job's logs.
+    :param airflow_ids: Vertex task name to Airflow task id, to name failed tasks as the author does.
+    :param leaves: Airflow task id to Vertex task name, of the tasks whose values are the job's outputs.
+    :param gcp_conn_id: Airflow connection.
+    :param impersonation_chain: as in Google's provider.
+    :param project_id: project of the job; the connection's if ``None``.
+    :param poll_interval: seconds between two looks.
+    :param cancel_on_kill: cancel the job when a user ends the waiting task (Airflow 3.3 and newer).
+    :param end_in_trigger: end the task here rather than on a worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_name: str,
+        airflow_ids: Mapping[str, str] | None = None,
+        leaves: Mapping[str, str] | None = None,
+        cancel_on_kill: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job_name=job_name, **kwargs)
+        self.airflow_ids = dict(airflow_ids or {})
+        self.leaves = dict(leaves or {})
+        self.cancel_on_kill = cancel_on_kill
+        self._last = ""
+
+    def _kwargs(self) -> dict[str, Any]:
+        return {
+            **super()._kwargs(),
+            "airflow_ids": self.airflow_ids,
+            "leaves": self.leaves,
+            "cancel_on_kill": self.cancel_on_kill,
+        }
+
+    async def on_kill(self) -> None:
+        """Cancel the job. Airflow calls this when a user ends the task, never when a process restarts."""
+        if not self.cancel_on_kill:
+            self.log.info("Left pipeline job %s running: cancel_on_kill is False", self.job_name)
+            return
+        cancelled = await self.identity.call(lambda hook: hook.cancel_job(self.job_name))
+        self.log.info(
+            "Asked Vertex AI to cancel %s" if cancelled else "Pipeline job %s had ended already",
+            self.job_name,
+        )
+
+    async def _tell(self, job: JobSnapshot) -> None:
+        line = f"{job.state_text}: {job.progress()}"
+        if line != self._last:
+            self._last = line
+            self.log.info("Pipeline job %s %s", self.job_name.rpartition("/")[2], line)
+
+    def _outcome(self, job: JobSnapshot) -> Outcome | None:
+        return job_outcome(job, self.airflow_ids)
+
+    def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
+        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.leaves)
+
+    def _value_xcoms(self, outcome: Outcome) -> dict[str, Any]:
+        return {}
+
+
+class VertexMemberTrigger(_WaitTrigger):
+    """Waits for one task of a pipeline job.
+
+    :param job_name: resource name of the job.
+    :param task_name: the task's name in Vertex.
+    :param multiple_outputs: push every item of a dict value under its own key too.
+    :param push_value: push the task's value; ``False`` if the member has ``do_xcom_push=False``.
+
+    The other parameters are those of :class:`VertexPipelineJobTrigger`.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_name: str,
+        task_name: str,
+        multiple_outputs: bool = False,
+        push_value: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job_name=job_name, **kwargs)
+        self.task_name = task_name
+        self.multiple_outputs = multiple_outputs
+        self.push_value = push_value
+        self._last = ""
+        self._logs_url = ""
+
+    def _kwargs(self) -> dict[str, Any]:
+        return {
+            **super()._kwargs(),
+            "task_name": self.task_name,
+            "multiple_outputs": self.multiple_outputs,
+            "push_value": self.push_value,
+        }
+
+    async def _tell(self, job: JobSnapshot) -> None:
+        task = job.tasks.get(self.task_name)
+        state = task.state_text if task else "not created yet"
+        if state != self._last:
+            self._last = state
+            self.log.info("Vertex task %s: %s", self.task_name, state)
+        if task and task.logs_url and task.logs_url != self._logs_url:
+            self._logs_url = task.logs_url
+            self.log.info("Logs of Vertex task %s: %s", self.task_name, task.logs_url)
+            if self.end_in_trigger:
+                await self._push({VERTEX_LOGS_URL: task.logs_url})
+
+    def _outcome(self, job: JobSnapshot) -> Outcome | None:
+        return task_outcome(job, self.task_name)
+
+    def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
+        return {VERTEX_LOGS_URL: outcome.logs_url} if outcome.logs_url else {}
+
+    def _value_xcoms(self, outcome: Outcome) -> dict[str, Any]:
+        if not self.push_value or outcome.value_text is None:
+            return {}
+        value = read_value(outcome.value_text, lambda uri: self.identity.hook().read_gcs(uri))
+        xcoms = {RETURN_VALUE: value}
+        if self.multiple_outputs and isinstance(value, dict):
+            xcoms = {**{str(key): item for key, item in value.items()}, **xcoms}
+        return xcoms
