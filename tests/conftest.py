@@ -13,10 +13,7 @@ import pytest
 
 from tests.support.airflow import AirflowDeployment
 from tests.support.emulator import EmulatorProcess, connection_json
-from tests.support.processes import REPOSITORY, free_port
-
-INTEGRATION_DAGS = REPOSITORY / "tests" / "integration" / "dags"
-EXAMPLE_DAGS = REPOSITORY / "example_dags"
+from tests.support.processes import EXAMPLE_DAGS, INTEGRATION_DAGS, free_port
 
 
 @pytest.fixture(scope="session")

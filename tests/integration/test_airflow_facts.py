@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import INTEGRATION_DAGS
 from tests.support.airflow import AirflowDeployment
+from tests.support.processes import INTEGRATION_DAGS
 
 pytestmark = pytest.mark.integration
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import INTEGRATION_DAGS
 from tests.support.airflow import AirflowDeployment
 from tests.support.airflow_api import AirflowApiError
 from tests.support.dag_test import run_dag_test
+from tests.support.processes import INTEGRATION_DAGS
 
 pytestmark = pytest.mark.integration
 

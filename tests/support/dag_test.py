@@ -81,7 +81,7 @@ def _child(dag_file: Path, dag_id: str, conf: dict[str, Any]) -> None:
     """Run the DAG and print the result."""
     from airflow.models.xcom import XComModel
     from airflow.sdk import DAG
-    from airflow.settings import Session
+    from airflow.utils.session import create_session
     from sqlalchemy import select
 
     # What `python dag_file.py` would put there; the file may import its neighbours.
@@ -97,7 +97,7 @@ def _child(dag_file: Path, dag_id: str, conf: dict[str, Any]) -> None:
 
     states = {}
     xcoms: dict[str, dict[str, Any]] = {}
-    with Session() as session:
+    with create_session() as session:
         for instance in run.get_task_instances(session=session):
             name = _name(instance.task_id, instance.map_index)
             states[name] = instance.state and str(instance.state)

@@ -20,6 +20,9 @@ _T = TypeVar("_T")
 
 #: The folder that holds the package, the tests and the example DAGs.
 REPOSITORY = Path(__file__).resolve().parents[2]
+EXAMPLE_DAGS = REPOSITORY / "example_dags"
+#: DAGs that only tests need, with the modules they use beside them.
+INTEGRATION_DAGS = REPOSITORY / "tests" / "integration" / "dags"
 
 #: Seconds a process has after SIGTERM before it gets SIGKILL.
 GRACE = 10.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import DAG, Param, task
-
 from facts_trigger import FactsOperator
 
 

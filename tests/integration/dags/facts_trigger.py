@@ -11,11 +11,10 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.execution_time.xcom import XCom
-from airflow.sdk.types import TaskInstanceKey
 from airflow.triggers.base import (
     BaseTrigger,
     StartTriggerArgs,
@@ -23,6 +22,9 @@ from airflow.triggers.base import (
     TaskSuccessEvent,
     TriggerEvent,
 )
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
 
 #: The value a trigger pushes: every JSON type, and texts that look like JSON.
 PUSHED: dict[str, Any] = {
@@ -81,6 +83,8 @@ class FactsTrigger(BaseTrigger):
     def _push(self, key: str, value: Any) -> None:
         """Store one XCom of this task; runs in a worker thread."""
         instance = self.task_instance
+        if instance is None:
+            raise RuntimeError("the triggerer gave the trigger no task instance")
         XCom.set(
             key,
             value,
@@ -121,7 +125,7 @@ class FactsOperator(BaseOperator):
 
     template_fields = ("job_name", "outcome", "gate")
     operator_extra_links = (FactsLink(),)
-    start_from_trigger: ClassVar[bool] = True
+    start_from_trigger = True
 
     def __init__(self, *, job_name: str, outcome: str, gate: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -17,7 +17,7 @@ def produce(day: str) -> dict[str, Any]:
 @task
 def consume(value: dict[str, Any]) -> str:
     print(f"consumed {sorted(value)}")
-    return value["text"]
+    return str(value["text"])
 
 
 @task
@@ -26,7 +26,7 @@ def boom() -> None:
 
 
 with DAG("harness_simple", schedule=None, params={"day": Param("none")}):
-    consume(produce("{{ params.day }}"))
+    consume(produce("{{ params.day }}"))  # type: ignore[arg-type]  # an XComArg stands for its value
 
 with DAG("harness_deferred", schedule=None):
     TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=1), deferrable=True)
