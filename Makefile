@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help venv test lint format demo bench constraints clean
 
 help: ## Print this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP) ## Make the environment, if pyproject.toml or constraints.txt changed
 
