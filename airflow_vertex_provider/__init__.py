@@ -50,7 +50,7 @@ _MODULES = {
     "vertex_task_group": "task_group",
 }
 
-__all__ = list(_MODULES)  # noqa: PLE0604
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

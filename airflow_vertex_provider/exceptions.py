@@ -8,7 +8,7 @@
     │   └── VertexSettingsError                one setting: task, field, found, allowed
     ├── VertexApiError                         a call to the service failed; tells if it may pass
     ├── VertexSubmissionError                  the service refused the job, or answered nonsense
-    ├── VertexJobFailedError                   the pipeline job ended in anything but success
+    ├── VertexJobFailedError(AirflowFailException)   the pipeline job ended in anything but success
     │   └── VertexTaskFailedError              one member of the job failed
     └── VertexValueError                       a value cannot travel (wrong type, damaged, missing)
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 
 class VertexProviderError(AirflowException):
@@ -123,8 +123,11 @@ class VertexSubmissionError(VertexProviderError):
     """The service did not accept the job, or answered in a way that cannot be acted on."""
 
 
-class VertexJobFailedError(VertexProviderError):
-    """A pipeline job ended in another state than success."""
+class VertexJobFailedError(VertexProviderError, AirflowFailException):
+    """A pipeline job ended in another state than success.
+
+    Airflow does not retry a task that ends with it: the job will not change any more.
+    """
 
 
 class VertexTaskFailedError(VertexJobFailedError):

@@ -31,6 +31,7 @@ class TaskSnapshot:
     :param error: the service's error text, empty if there is none.
     :param outputs: output parameters, by name, as the service recorded them.
     :param custom_job: resource name of the custom job that runs or ran the container, or empty.
+    :param logs_url: address of that custom job's logs, or empty.
     :param start_time: when the container started.
     :param end_time: when the task came to its end.
     """
@@ -41,6 +42,7 @@ class TaskSnapshot:
     error: str = ""
     outputs: Mapping[str, object] = field(default_factory=dict)
     custom_job: str = ""
+    logs_url: str = ""
     start_time: datetime | None = None
     end_time: datetime | None = None
 

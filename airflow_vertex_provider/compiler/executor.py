@@ -30,6 +30,8 @@ _PATH = 330
 _ROOT = 200
 
 _PLACEHOLDER_START = "{{$"
+#: Arguments that begin like this are kfp's way to write optional and joined arguments.
+_STRUCTURE_STARTS = ('{"IfPresent"', '{"Concat"')
 _EXECUTOR_INPUT = re.compile(r"\{\{\$(\.json_escape\[1\])?\}\}")
 _INPUT_VALUE = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\](?:\.json_escape\[1\])?\}\}")
 
@@ -161,6 +163,14 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
                 field,
                 repr(text if len(text) <= 80 else f"{text[:77]}..."),
                 f"text without {_PLACEHOLDER_START!r}, which Vertex AI would replace; pass it as a value",
+            )
+        if text.startswith(_STRUCTURE_STARTS) and not field.startswith(("env.", "inputs.")):
+            yield Problem(
+                task.id,
+                field,
+                repr(text if len(text) <= 80 else f"{text[:77]}..."),
+                f"text that does not begin with one of {', '.join(_STRUCTURE_STARTS)}; "
+                "a blank in front of the text will do",
             )
     if len(_environment(task, settings)) > checks.MAX_ENV:
         yield Problem(

@@ -1,6 +1,7 @@
 """Calls to Vertex AI Pipelines: an Airflow connection in, jobs and values out.
 
-The only user of Google's client on this side. Import this module inside functions only: it loads Google's provider, and its methods load Google's client.
+The only user of Google's client on this side. Import this module inside functions only: it loads Google's
+provider, and its methods load Google's client.
 Beside the fields of Google's own connection type these extras are read:
 
 ====================  ===================================================================
@@ -124,7 +125,7 @@ class VertexPipelineHook(GoogleBaseHook):
         job = self._call(
             f"read pipeline job {name!r}", lambda: client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
         )
-        return snapshot_of(job)
+        return snapshot_of(job, self.task_logs_url)
 
     def cancel_job(self, name: str) -> bool:
         """Ask the service to cancel a job; it goes on ending by itself.
@@ -269,8 +270,11 @@ def location_of(name: str) -> str:
     return parts[3]
 
 
-def snapshot_of(job: PipelineJob) -> JobSnapshot:
-    """Take from Google's message what waiting needs, as plain data."""
+def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot:
+    """Take from Google's message what waiting needs, as plain data.
+
+    :param logs_url: address of the logs of the custom job with the resource name it is given.
+    """
     message = type(job).pb(job)
     job_id = message.name.rpartition("/")[2]
     tasks = {}
@@ -278,7 +282,7 @@ def snapshot_of(job: PipelineJob) -> JobSnapshot:
         # The root entry is named after the job and only restates its children (vertex-observed 1).
         if detail.task_name == job_id:
             continue
-        tasks[detail.task_name] = _task_snapshot(detail)
+        tasks[detail.task_name] = _task_snapshot(detail, logs_url)
     return JobSnapshot(
         name=message.name,
         state=pipeline_state(message.state),
@@ -290,7 +294,9 @@ def snapshot_of(job: PipelineJob) -> JobSnapshot:
     )
 
 
-def _task_snapshot(detail: Any) -> TaskSnapshot:
+def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
+    containers = detail.executor_detail
+    custom_job = containers.container_detail.main_job or containers.custom_job_detail.job
     outputs = {
         key.removeprefix("output:"): value
         for key, value in detail.execution.metadata.items()
@@ -302,8 +308,8 @@ def _task_snapshot(detail: Any) -> TaskSnapshot:
         state_text=_enum_text(detail, "state"),
         error=detail.error.message,
         outputs=outputs,
-        custom_job=detail.executor_detail.container_detail.main_job
-        or detail.executor_detail.custom_job_detail.job,
+        custom_job=custom_job,
+        logs_url=logs_url(custom_job) if custom_job else "",
         start_time=_time(detail, "start_time"),
         end_time=_time(detail, "end_time"),
     )

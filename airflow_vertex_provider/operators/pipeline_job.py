@@ -135,7 +135,9 @@ class SubmitVertexPipelineOperator(BaseOperator):
         # A retry of this task belongs to the same attempt and must find its job; clearing begins another.
         # Airflow raises max_tries when it clears and leaves it when it retries, so it tells the two apart.
         attempt = ti.max_tries - (self.retries or 0) + 1
-        job_id = naming.job_id(graph.dag_id, graph.group_id, ti.run_id, attempt, ti.map_index)
+        job_id = naming.job_id(
+            graph.dag_id, graph.group_id, ti.run_id, attempt, -1 if ti.map_index is None else ti.map_index
+        )
         job = job_request(graph, spec, values, pipeline, run_id=ti.run_id, attempt=attempt)
         name, created = hook.create_job(location=str(pipeline.location), job_id=job_id, job=job)
         self._job_name = name
@@ -276,7 +278,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
 
     :param submit_task_id: full id of the task whose XComs name the job.
     :param airflow_ids: Vertex task name to Airflow task id.
-    :param leaves: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
+    :param output_tasks: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
     :param cancel_on_kill: cancel the job when a user ends this task.
     :param deferrable: wait in the triggerer (default) or on a worker.
     :param poll_interval: seconds between two looks at the job.
@@ -289,7 +291,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         *,
         submit_task_id: str,
         airflow_ids: Mapping[str, str] | None = None,
-        leaves: Mapping[str, str] | None = None,
+        output_tasks: Mapping[str, str] | None = None,
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
         project_id: str | None = None,
@@ -303,7 +305,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         self.vertex_url = xcom_template(submit_task_id, VERTEX_URL)
         self.vertex_logs_url = xcom_template(submit_task_id, VERTEX_LOGS_URL)
         self.airflow_ids = dict(airflow_ids or {})
-        self.leaves = dict(leaves or {})
+        self.output_tasks = dict(output_tasks or {})
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.project_id = project_id
@@ -322,7 +324,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         return {
             **super().trigger_kwargs(),
             "airflow_ids": self.airflow_ids,
-            "leaves": self.leaves,
+            "output_tasks": self.output_tasks,
             "cancel_on_kill": self.cancel_on_kill,
         }
 
@@ -332,7 +334,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
 
     def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
         """See :meth:`VertexWaitingOperator.xcoms_of`."""
-        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.leaves)
+        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks)
 
     def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
         """End the task as the job ended.

@@ -157,7 +157,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
     :param vertex_url: address of the job's page, for the XCom of that name.
     :param vertex_logs_url: address of the job's logs.
     :param airflow_ids: Vertex task name to Airflow task id, to name failed tasks as the author does.
-    :param leaves: Airflow task id to Vertex task name, of the tasks whose values are the job's outputs.
+    :param output_tasks: Airflow task id to Vertex task name, of the tasks whose values are the job's outputs.
     :param gcp_conn_id: Airflow connection.
     :param impersonation_chain: as in Google's provider.
     :param project_id: project of the job; the connection's if ``None``.
@@ -171,13 +171,13 @@ class VertexPipelineJobTrigger(_WaitTrigger):
         *,
         job_name: str,
         airflow_ids: Mapping[str, str] | None = None,
-        leaves: Mapping[str, str] | None = None,
+        output_tasks: Mapping[str, str] | None = None,
         cancel_on_kill: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(job_name=job_name, **kwargs)
         self.airflow_ids = dict(airflow_ids or {})
-        self.leaves = dict(leaves or {})
+        self.output_tasks = dict(output_tasks or {})
         self.cancel_on_kill = cancel_on_kill
         self._last = ""
 
@@ -185,7 +185,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
         return {
             **super()._kwargs(),
             "airflow_ids": self.airflow_ids,
-            "leaves": self.leaves,
+            "output_tasks": self.output_tasks,
             "cancel_on_kill": self.cancel_on_kill,
         }
 
@@ -210,7 +210,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
         return job_outcome(job, self.airflow_ids)
 
     def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
-        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.leaves)
+        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks)
 
     def _value_xcoms(self, outcome: Outcome) -> dict[str, Any]:
         return {}

@@ -1,0 +1,205 @@
+"""``VertexTaskGroup`` and ``@vertex_task_group``: ordinary Airflow tasks in, one Vertex AI pipeline out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from airflow.sdk import TaskGroup
+
+from airflow_vertex_provider.exceptions import Problem, VertexConfigurationError, VertexGroupError
+from airflow_vertex_provider.settings import CustomJob, PipelineSettings, Resources
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions._internal.node import DAGNode
+
+
+def _option(default: Any = None) -> Any:
+    return attrs.field(default=default, kw_only=True)
+
+
+@attrs.define(repr=False, eq=False)
+class VertexTaskGroup(TaskGroup):
+    """A task group that runs as one Vertex AI pipeline job.
+
+    Use it as a context manager, like Airflow's own. When the block ends well, every task in it becomes the
+    mirror of a task of the pipeline, between ``submit_pipeline``, which creates the job, and
+    ``wait_for_pipeline``, which follows it. What cannot be carried is refused there, all problems at once.
+
+    The first arguments are those of Airflow's ``TaskGroup``. The others, all by keyword:
+
+    :param location: region of the job, for example ``europe-west4`` (L19).
+    :param pipeline_root: ``gs://`` folder for what the tasks write (L05).
+    :param project_id: project of the job; the connection's if not given.
+    :param image: container image of members that name none.
+    :param packages: pip requirements installed before a member's code, for members that name none.
+    :param custom_job: machine of members that name none, see :class:`CustomJob`.
+    :param resources: plain resources of members that name none, see :class:`Resources`; not with custom_job.
+    :param enable_caching: let Vertex reuse earlier results; ``None``: as the tasks say, and off where they
+        say nothing, because Airflow's tasks run when they are told to.
+    :param service_account: account the job and its custom jobs run as.
+    :param network: VPC network as ``projects/<number>/global/networks/<name>`` (L18).
+    :param reserved_ip_ranges: names of IP ranges reserved in that network.
+    :param psc_network_attachment: network attachment for Private Service Connect; excludes ``network``.
+    :param encryption_spec_key_name: CMEK key.
+    :param persistent_resource_id: persistent resource the custom jobs run on (L17).
+    :param labels: labels of the job (L04).
+    :param failure_policy: ``"slow"`` (default) or ``"fast"`` (L20).
+    :param display_name: name in the console.
+    :param gcp_conn_id: Airflow connection of Google's own type.
+    :param impersonation_chain: as in Google's provider.
+    :param deferrable: wait in the triggerer (default) or on workers.
+    :param poll_interval: seconds between two looks at the job.
+    :param wait_for_completion: ``False`` submits and leaves: the members are not shown in Airflow then.
+    :param cancel_on_kill: cancel the job when a user ends ``submit_pipeline`` or ``wait_for_pipeline``.
+    """
+
+    location: str | None = _option()
+    pipeline_root: str | None = _option()
+    project_id: str | None = _option()
+    image: str | None = _option()
+    packages: Sequence[str] | None = _option()
+    custom_job: CustomJob | Mapping[str, Any] | None = _option()
+    resources: Resources | Mapping[str, Any] | None = _option()
+    enable_caching: bool | None = _option()
+    service_account: str | None = _option()
+    network: str | None = _option()
+    reserved_ip_ranges: Sequence[str] | None = _option()
+    psc_network_attachment: str | None = _option()
+    encryption_spec_key_name: str | None = _option()
+    persistent_resource_id: str | None = _option()
+    labels: Mapping[str, str] | None = _option()
+    failure_policy: str | None = _option()
+    display_name: str | None = _option()
+    gcp_conn_id: str = _option("google_cloud_default")
+    impersonation_chain: str | Sequence[str] | None = _option()
+    deferrable: bool = _option(default=True)
+    poll_interval: float = _option(30.0)
+    wait_for_completion: bool = _option(default=True)
+    cancel_on_kill: bool = _option(default=True)
+    _phase: str = attrs.field(default="new", init=False)
+
+    def pipeline_settings(self) -> PipelineSettings:
+        """Return the settings of the job.
+
+        :raises VertexSettingsError: one of them is not allowed.
+        """
+        names = [field.name for field in attrs.fields(type(self))]
+        known = PipelineSettings.__dataclass_fields__
+        return PipelineSettings.from_dict({name: getattr(self, name) for name in names if name in known})
+
+    def task_settings(self) -> dict[str, Any]:
+        """Return the group's level of task settings, as the author gave it."""
+        names = ("image", "packages", "custom_job", "resources", "enable_caching")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def add(self, task: DAGNode) -> DAGNode:
+        """Take a task in, while the ``with`` block is open.
+
+        :raises VertexGroupError: outside it, where the task would silently run in Airflow instead.
+        """
+        if self._phase not in ("open", "building"):
+            state = "closed" if self._phase == "closed" else "not open"
+            raise VertexGroupError(
+                self.dag.dag_id,
+                str(self.group_id),
+                [
+                    Problem(
+                        str(task.node_id),
+                        "task_group",
+                        f"added while the group's with block is {state}",
+                        "tasks made inside `with VertexTaskGroup(...)`",
+                    )
+                ],
+            )
+        return super().add(task)
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Let the group take in the tasks that it makes itself."""
+        self._phase = "building"
+        try:
+            yield
+        finally:
+            self._phase = "closed"
+
+    def __enter__(self) -> VertexTaskGroup:
+        """Open the group for tasks; once."""
+        if self._phase != "new":
+            raise VertexGroupError(
+                self.dag.dag_id,
+                str(self.group_id),
+                [Problem(str(self.group_id), "with", "a second with block", "one block for each group")],
+            )
+        super().__enter__()
+        self._phase = "open"
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _tb: TracebackType | None,
+    ) -> None:
+        """Close the group and make its tasks; a block that raised makes none and its error goes on."""
+        super().__exit__(_type, _value, _tb)  # type: ignore[no-untyped-call]
+        self._phase = "closed"
+        if _type is None:
+            from airflow_vertex_provider.assembly import close_group
+
+            close_group(self)
+
+
+class _VertexTaskGroupFactory:
+    """What ``@vertex_task_group`` makes of a function: a callable that builds the group."""
+
+    def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        self.function = function
+        self.options = {"group_id": function.__name__, **options}
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the group: what the function returns, or the group if it returns nothing."""
+        with VertexTaskGroup(add_suffix_on_collision=True, **self.options) as group:
+            doc = self.function.__doc__
+            if doc and not group.tooltip:
+                group.tooltip = doc
+            result = self.function(*args, **kwargs)
+        return group if result is None else result
+
+    def override(self, **options: Any) -> _VertexTaskGroupFactory:
+        """Return the same decorated function with other group arguments."""
+        return type(self)(self.function, {**self.options, **options})
+
+    def expand(self, **_: Any) -> Any:
+        """Refuse to be mapped."""
+        self._refuse("expand")
+
+    def expand_kwargs(self, *_: Any) -> Any:
+        """Refuse to be mapped."""
+        self._refuse("expand_kwargs")
+
+    def partial(self, **_: Any) -> Any:
+        """Refuse to be mapped."""
+        self._refuse("partial")
+
+    def _refuse(self, name: str) -> None:
+        raise VertexConfigurationError(
+            f"{self.options['group_id']}: found .{name}() on a Vertex task group; "
+            "allowed: calling it; mapped Vertex task groups are not carried yet"
+        )
+
+
+def vertex_task_group(python_callable: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Make a Vertex task group of a function that calls tasks, as ``@task_group`` does.
+
+    :param python_callable: the function, when used without parentheses.
+    :param options: arguments of :class:`VertexTaskGroup`; ``group_id`` is the function's name if not given.
+    """
+    if python_callable is not None:
+        return _VertexTaskGroupFactory(python_callable, options)
+    return functools.partial(vertex_task_group, **options)
