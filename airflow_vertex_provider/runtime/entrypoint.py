@@ -62,8 +62,8 @@ def escape_literal(text: str) -> str:
     Two braces (a Vertex placeholder) and a dollar sign with a parenthesis (a variable of the container)
     can stand in JSON only inside a string, where the second character may be written as an escape.
     """
-    brace = "{"
-    return text.replace(brace + brace, brace + "\\u007b").replace("$(", "$\\u0028")
+    brace, dollar = "{$"
+    return text.replace(brace + brace, brace + "\\u007b").replace(dollar + "(", dollar + "\\u0028")
 
 
 def encode(value: Any) -> str:
@@ -652,7 +652,7 @@ def main(arguments: list[str]) -> int:
     try:
         # A retried task finds the files of the attempt before it.
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
-            if name in ("airflow_error.json", "executor_error.json"):
+            if name in ("airflow_error.json", "executor_error.json", "executor_output.json"):
                 os.remove(os.path.join(folder, name))
         execute(config, executor_input, target)
     except BaseException as error:
