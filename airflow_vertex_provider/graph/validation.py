@@ -18,7 +18,7 @@ MAX_BACKOFF = 3600.0
 #: Operator attribute -> (whether its value keeps Airflow's default meaning, what is allowed).
 _MUST_BE_DEFAULT: dict[str, tuple[Callable[[Any], bool], str]] = {
     "trigger_rule": (
-        lambda value: str(value) == "all_success",
+        lambda value: getattr(value, "value", value) == "all_success",
         "all_success; other trigger rules are not carried yet",
     ),
     "depends_on_past": (lambda value: not value, "False: the pipeline does not know earlier runs"),

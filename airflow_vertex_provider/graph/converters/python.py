@@ -42,7 +42,10 @@ def function_call(operator: Any, values: Values) -> dict[str, Any] | None:
     :return: ``None`` if the function cannot be carried; ``values`` then knows why.
     """
     function = operator.python_callable
-    args = [values.node(f"op_args[{index}]", item) for index, item in enumerate(operator.op_args)]
+    args = [
+        values.node(name, item)
+        for name, item in zip(_positions(function, len(operator.op_args)), operator.op_args, strict=True)
+    ]
     kwargs = {}
     for name, item, is_context in call_arguments(function, operator.op_args, operator.op_kwargs, values):
         kwargs[name] = values.context(name, optional=item) if is_context else values.node(name, item)
@@ -58,6 +61,16 @@ def function_call(operator: Any, values: Values) -> dict[str, Any] | None:
             "a function that does not skip; skips inside a Vertex pipeline are not carried yet",
         )
     return {**carried.to_config(), "args": args, "kwargs": kwargs}
+
+
+def _positions(function: Callable[..., Any], count: int) -> list[str]:
+    """Name the first positional arguments, for inputs and messages: as the function does where it does."""
+    named = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return [named[index] if index < len(named) else f"op_args[{index}]" for index in range(count)]
 
 
 def call_arguments(
