@@ -557,6 +557,14 @@ def terminated(number: int, frame: Any) -> NoReturn:
     raise Terminated("the task was ended by signal %d" % number)
 
 
+def forked() -> None:
+    """Give a forked worker the usual reaction to a termination signal: pools end their workers with it."""
+    import signal
+
+    if signal.getsignal(signal.SIGTERM) is terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def outputs(config: dict[str, Any], value: Any, folder: str) -> dict[str, str]:
     """Return the texts of the task's outputs; a large value goes into a file first."""
     text = encode(value)
@@ -649,6 +657,7 @@ def main(arguments: list[str]) -> int:
     sys.meta_path.append(AirflowShim())
     # As the container's first process, Python would otherwise not see the signal of a cancellation.
     signal.signal(signal.SIGTERM, terminated)
+    os.register_at_fork(after_in_child=forked)
     try:
         # A retried task finds the files of the attempt before it.
         for name in os.listdir(folder) if os.path.isdir(folder) else ():

@@ -645,6 +645,21 @@ def wait_until_ended() -> None:
         print("cleaned up")
 
 
+def test_workers_of_a_pool_end_quietly(container: Container) -> None:
+    ended = container.call(use_pool)
+    assert ended.value() == [0, 2, 4]
+    assert ended.stderr == ""
+
+
+def use_pool(number: int | None = None) -> Any:
+    if number is not None:
+        return number * 2
+    import multiprocessing
+
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return pool.map(use_pool, range(3))
+
+
 def test_cancelled_bash_takes_its_children_along(container: Container) -> None:
     process = start(container, bash_config(task="g.b", command="sleep 60 & echo $!; wait"))
     with process:
