@@ -7,15 +7,14 @@ everything that was upstream of any member is upstream of ``submit_pipeline``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import TaskGroup
 from airflow.sdk.definitions.xcom_arg import XComArg
 
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError, VertexSettingsError
 from airflow_vertex_provider.graph.reader import Reading, read_group
-from airflow_vertex_provider.operators.member import VertexMemberOperator, adopt
+from airflow_vertex_provider.operators.member import adopt
 from airflow_vertex_provider.operators.pipeline_job import (
     SubmitVertexPipelineOperator,
     WaitVertexPipelineOperator,
@@ -55,7 +54,6 @@ def close_group(group: VertexTaskGroup) -> None:
             operator.set_upstream(submit)
 
     names = reading.graph.vertex_names()
-    late = _LateEdges(group, submit, members)
     for operator in reading.members:
         adopt(
             operator,
@@ -66,8 +64,10 @@ def close_group(group: VertexTaskGroup) -> None:
             project_id=group.project_id,
             poll_interval=group.poll_interval,
             deferrable=group.deferrable,
-            late_edge=late,
         )
+    late = _LateEdges(group, submit, members)
+    for operator in operators:
+        late.watch(operator)
     if wait is None:
         _forget_members(group, reading, submit)
     for task in downstream:
@@ -253,7 +253,11 @@ def _values_taken_by(operator: Any) -> set[str]:
 
 
 class _LateEdges:
-    """Takes edges that are drawn to or from a member after its group has closed."""
+    """Takes the edges of members that are drawn after their group has closed.
+
+    However an edge is drawn, Airflow adds the other end's id to the two sets of ids on the operators, so
+    that is where it is seen.
+    """
 
     def __init__(
         self, group: VertexTaskGroup, submit: SubmitVertexPipelineOperator, members: set[str]
@@ -262,34 +266,66 @@ class _LateEdges:
         self._submit = submit
         self._members = members
 
-    def __call__(self, member: VertexMemberOperator, other: Any, *, upstream: bool) -> None:
-        """Carry the edge on: into the graph between members, to submit for what comes from outside."""
-        for task in other.leaves if upstream else other.roots:
-            if upstream:
-                self._above(member.task_id, task)
-            elif not self._group.wait_for_completion and task.task_id not in self._members:
-                raise VertexGroupError(
-                    self._group.dag.dag_id,
-                    str(self._group.group_id),
-                    [_unfollowed(task.task_id, member.task_id)],
-                )
+    def watch(self, operator: Any) -> None:
+        """Look at every edge of ``operator`` from now on."""
+        task_id = operator.task_id
+        operator.upstream_task_ids = _Edges(
+            operator.upstream_task_ids, lambda other: self._above(task_id, other)
+        )
+        operator.downstream_task_ids = _Edges(
+            operator.downstream_task_ids, lambda other: self._below(task_id, other)
+        )
 
-    def _above(self, member_id: str, task: Any) -> None:
-        if task.task_id in self._members:
+    def _above(self, task_id: str, other: str) -> bool:
+        """Carry an edge from above on; return whether the operator keeps it too."""
+        inside = {task.task_id for task in self._group.iter_tasks()}
+        if other in self._members and task_id in self._members:
             for item in self._submit.graph["tasks"]:
-                if item["id"] == member_id:
-                    item["upstream"] = sorted({*item["upstream"], task.task_id})
-        elif isinstance(task.task_group, TaskGroup) and self._holds(task):
-            # A bystander or submit itself: within the group already.
-            return
-        else:
-            problems = _cycles(self._group, self._inside(), {task.task_id})
+                if item["id"] == task_id:
+                    item["upstream"] = sorted({*item["upstream"], other})
+        elif other in inside and other != self._submit.task_id:
+            self._refuse(
+                task_id, f"an edge from {other!r} drawn after the with block", "edges drawn inside the block"
+            )
+        elif other not in inside:
+            problems = _cycles(self._group, inside, {other})
             if problems:
                 raise VertexGroupError(self._group.dag.dag_id, str(self._group.group_id), problems)
-            self._submit.set_upstream(task)
+            outer = self._group.dag.get_task(other)
+            outer.downstream_task_ids.discard(task_id)
+            self._submit.set_upstream(outer)
+            return False
+        return True
 
-    def _inside(self) -> set[str]:
-        return {task.task_id for task in self._group.iter_tasks()}
+    def _below(self, task_id: str, other: str) -> bool:
+        """Refuse what would follow a member that is not followed itself."""
+        if not self._group.wait_for_completion:
+            problem = _unfollowed(other, task_id)
+            self._refuse(problem.where, problem.found, problem.allowed)
+        return True
 
-    def _holds(self, task: Any) -> bool:
-        return task.task_id in self._inside()
+    def _refuse(self, task_id: str, found: str, allowed: str) -> None:
+        raise VertexGroupError(
+            self._group.dag.dag_id, str(self._group.group_id), [Problem(task_id, "edges", found, allowed)]
+        )
+
+
+class _Edges(set[str]):
+    """A set of task ids that asks before it takes one more; a copy of it is a plain set."""
+
+    def __init__(self, ids: Iterable[str], asked: Callable[[str], bool]) -> None:
+        super().__init__(ids)
+        self._asked = asked
+
+    def add(self, task_id: str) -> None:
+        if task_id in self or self._asked(task_id):
+            super().add(task_id)
+
+    def __copy__(self) -> set[str]:
+        return set(self)
+
+    def __deepcopy__(self, memo: Any) -> set[str]:
+        return set(self)
+
+    def __reduce__(self) -> tuple[type[set[str]], tuple[list[str]]]:
+        return set, (sorted(self),)

@@ -8,7 +8,7 @@ takes that task's state and value.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.exceptions import VertexTaskFailedError
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
     from airflow_vertex_provider.snapshot import JobSnapshot
-
-
-class LateEdge(Protocol):
-    """Takes an edge of a member that is drawn after its group has closed."""
-
-    def __call__(self, member: VertexMemberOperator, other: Any, *, upstream: bool) -> None:
-        """Carry the edge on, or refuse it.
-
-        :param other: the other end: a task, a group, an XComArg.
-        :param upstream: whether the other end comes before the member.
-        """
-        ...
 
 
 class VertexMemberOperator(VertexWaitingOperator):
@@ -83,25 +71,6 @@ class VertexMemberOperator(VertexWaitingOperator):
         self.log.info("%s", outcome.message)
         return read_value(outcome.value_text, lambda uri: self.identity().hook().read_gcs(uri))
 
-    def update_relative(self, other: Any, upstream: bool = True, edge_modifier: Any = None) -> None:
-        """Tell the group of an edge that is drawn from the other end after it has closed."""
-        super().update_relative(other, upstream, edge_modifier)
-        if self._vertex_late_edge is not None:
-            self._vertex_late_edge(self, other, upstream=upstream)
-
-    def _set_relatives(
-        self, task_or_task_list: Any, upstream: bool = False, edge_modifier: Any = None
-    ) -> None:
-        """Tell the group of an edge that is drawn from this end after it has closed."""
-        super()._set_relatives(task_or_task_list, upstream, edge_modifier)
-        if self._vertex_late_edge is not None:
-            others = task_or_task_list if isinstance(task_or_task_list, Sequence) else [task_or_task_list]
-            for other in others:
-                self._vertex_late_edge(self, other, upstream=upstream)
-
-    # Not serialised and not needed at run time: edges are only drawn while a DAG file is parsed.
-    _vertex_late_edge: LateEdge | None = None
-
 
 def adopt(
     operator: BaseOperator,
@@ -113,7 +82,6 @@ def adopt(
     project_id: str | None,
     poll_interval: float,
     deferrable: bool,
-    late_edge: LateEdge,
 ) -> VertexMemberOperator:
     """Turn the author's operator into the mirror of its Vertex task, in place. Runs at parse.
 
@@ -122,7 +90,6 @@ def adopt(
 
     :param task_name: the task's name in Vertex.
     :param submit_task_id: full id of the group's submit task, whose XComs name the job.
-    :param late_edge: called for every edge of the member that is drawn after the group has closed.
     """
     starts_on_worker = bool(
         operator.outlets
@@ -149,7 +116,6 @@ def adopt(
     member.executor_config = {
         key: value for key, value in (operator.executor_config or {}).items() if key != "vertex"
     }
-    member._vertex_late_edge = late_edge
     # Outlets, inlets and execute hooks are Airflow's work on a worker: such a member ends on one.
     if deferrable and triggers_can_end_tasks() and not starts_on_worker:
         member.start_in_trigger(VertexMemberTrigger)

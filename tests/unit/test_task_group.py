@@ -1,0 +1,693 @@
+"""A closed group: which tasks it holds, what is upstream of what, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+from airflow.sdk import DAG, TaskGroup, chain, task, task_group
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_vertex_provider import (
+    CustomJob,
+    Resources,
+    VertexContainerOperator,
+    VertexTaskGroup,
+    compile_group,
+    vertex_task_group,
+)
+from airflow_vertex_provider.exceptions import VertexConfigurationError, VertexGroupError
+
+SUBMIT = "train.submit_pipeline"
+WAIT = "train.wait_for_pipeline"
+
+
+@task
+def source(value: Any = 1) -> Any:
+    return value
+
+
+@task
+def outer(value: Any = None) -> Any:
+    return value
+
+
+def group(**options: Any) -> VertexTaskGroup:
+    return VertexTaskGroup(
+        "train", **{"location": "europe-west4", "pipeline_root": "gs://bucket/root", **options}
+    )
+
+
+def edges(dag: DAG) -> set[tuple[str, str]]:
+    found = {(above, below.task_id) for below in dag.tasks for above in below.upstream_task_ids}
+    backwards = {(above.task_id, below) for above in dag.tasks for below in above.downstream_task_ids}
+    assert found == backwards, "an edge known at one end only"
+    return found
+
+
+def submit_of(dag: DAG) -> Any:
+    return dag.get_task(SUBMIT)
+
+
+def group_of(dag: DAG) -> Any:
+    return dag.task_group.children["train"]
+
+
+def refused(build: Callable[[], Any]) -> VertexGroupError:
+    with DAG("d"), pytest.raises(VertexGroupError) as caught:
+        build()
+    return caught.value
+
+
+class TestShape:
+    def test_submit_mirrors_and_wait(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                first = source()
+                source.override(task_id="second")(first)
+        assert edges(dag) == {
+            (SUBMIT, "train.source"),
+            ("train.source", "train.second"),
+            (SUBMIT, WAIT),
+        }
+        assert dag.get_task("train.source").task_type == "VertexMemberOperator"
+        assert dag.get_task("train.second").operator_name == "Vertex: @task"
+
+    def test_serialises_and_reads_back(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                source()
+        read = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+        member = read.get_task("train.source")
+        assert member.start_from_trigger is True
+        assert member.start_trigger_args is not None
+        kwargs = member.start_trigger_args.trigger_kwargs
+        assert "train.submit_pipeline" in str(kwargs)
+
+    def test_members_keep_their_ids_and_xcom_args(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                value = source()
+            outer(value)
+        assert ("train.source", "outer") in edges(dag)
+
+    def test_decorator_form(self) -> None:
+        with DAG("d") as dag:
+
+            @vertex_task_group(location="europe-west4", pipeline_root="gs://bucket/root")
+            def train(day: str) -> Any:
+                """Train it."""
+                return source(day)
+
+            outer(train("{{ ds }}"))
+        assert {(SUBMIT, "train.source"), ("train.source", "outer"), (SUBMIT, WAIT)} == edges(dag)
+        assert group_of(dag).tooltip == "Train it."
+
+    def test_decorator_twice_and_override(self) -> None:
+        with DAG("d") as dag:
+
+            @vertex_task_group(location="europe-west4", pipeline_root="gs://bucket/root")
+            def train() -> None:
+                source()
+
+            train()
+            train()
+            train.override(group_id="other")()
+        assert {"train.source", "train__1.source", "other.source"} <= set(dag.task_dict)
+
+    def test_decorator_refuses_mapping(self) -> None:
+        @vertex_task_group(location="europe-west4", pipeline_root="gs://bucket/root")
+        def train(day: str) -> None:
+            source(day)
+
+        with DAG("d"), pytest.raises(VertexConfigurationError, match="expand"):
+            train.expand(day=["a", "b"])
+
+    def test_body_that_raises_converts_nothing_and_keeps_its_error(self) -> None:
+        with DAG("d") as dag:
+            with pytest.raises(KeyError, match="mine"):
+                with group():
+                    source()
+                    raise KeyError("mine")
+        assert set(dag.task_dict) == {"train.source"}
+        assert dag.get_task("train.source").task_type == "_PythonDecoratedOperator"
+
+    def test_nested_plain_groups_are_flattened(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                with TaskGroup("inner") as inner:
+                    a = source()
+                    source.override(task_id="b")(a)
+                last = source.override(task_id="last")()
+                inner >> last
+        assert (SUBMIT, "train.inner.source") in edges(dag)
+        assert ("train.inner.b", "train.last") in edges(dag)
+        graph = submit_of(dag).graph
+        upstream = {item["id"]: item["upstream"] for item in graph["tasks"]}
+        assert upstream["train.last"] == ["train.inner.b"]
+
+    def test_prefix_group_id_false(self) -> None:
+        with DAG("d") as dag:
+            with group(prefix_group_id=False):
+                source()
+        assert set(dag.task_dict) == {"source", SUBMIT, WAIT}
+
+    def test_group_inside_a_plain_group(self) -> None:
+        with DAG("d") as dag:
+            with TaskGroup("parent"):
+                with group():
+                    source()
+        assert set(dag.task_dict) == {
+            "parent.train.source",
+            "parent.train.submit_pipeline",
+            "parent.train.wait_for_pipeline",
+        }
+
+    def test_two_groups_pass_values(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                value = source()
+            with VertexTaskGroup("next", location="europe-west4", pipeline_root="gs://bucket/root"):
+                source(value)
+        assert ("train.source", "next.submit_pipeline") in edges(dag)
+        assert ("train.source", "next.source") not in edges(dag)
+
+    def test_fire_and_forget_holds_submit_alone(self) -> None:
+        with DAG("d") as dag:
+            before = outer()
+            with group(wait_for_completion=False) as train:
+                a = source(before)
+                source.override(task_id="b")(a)
+            train >> outer.override(task_id="after")()
+        assert edges(dag) == {("outer", SUBMIT), (SUBMIT, "after")}
+        compiled = compile_group(group_of(dag))
+        assert set(compiled["root"]["dag"]["tasks"]) == {"source", "b"}
+
+    def test_fire_and_forget_gives_no_values(self) -> None:
+        def build() -> None:
+            with group(wait_for_completion=False):
+                value = source()
+            outer(value)
+
+        assert "wait_for_completion" in str(refused(build))
+
+    def test_empty_operator_costs_no_machine(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                start, middle = EmptyOperator(task_id="start"), EmptyOperator(task_id="middle")
+                a, b = source(), source.override(task_id="b")()
+                start >> a >> middle >> b
+        assert (SUBMIT, "train.start") in edges(dag)
+        assert ("train.middle", "train.b") in edges(dag)
+        assert dag.get_task("train.middle").task_type == "EmptyOperator"
+        spec = compile_group(group_of(dag))
+        tasks = spec["root"]["dag"]["tasks"]
+        assert set(tasks) == {"source", "b"}
+        assert tasks["b"]["dependentTasks"] == ["source"]
+
+
+class TestUpstream:
+    """Whatever is upstream of the group or of a member is upstream of submit_pipeline."""
+
+    def check(self, dag: DAG) -> None:
+        assert ("outer", SUBMIT) in edges(dag)
+        assert ("outer", "train.source") not in edges(dag)
+
+    def test_group_before_the_block(self) -> None:
+        with DAG("d") as dag:
+            train = group()
+            outer() >> train
+            with train:
+                source()
+        self.check(dag)
+
+    def test_group_in_the_block(self) -> None:
+        with DAG("d") as dag:
+            before = outer()
+            with group() as train:
+                source()
+                before >> train
+        self.check(dag)
+
+    def test_group_after_the_block(self) -> None:
+        with DAG("d") as dag:
+            with group() as train:
+                source()
+            outer() >> train
+        self.check(dag)
+
+    def test_group_of_tasks_after_the_block(self) -> None:
+        with DAG("d") as dag:
+            with TaskGroup("first") as first:
+                outer()
+            with group() as train:
+                source()
+            first >> train
+        assert ("first.outer", SUBMIT) in edges(dag)
+
+    def test_group_of_tasks_before_the_block(self) -> None:
+        with DAG("d") as dag:
+            with TaskGroup("first") as first:
+                outer()
+            train = group()
+            first >> train
+            with train:
+                source()
+        assert ("first.outer", SUBMIT) in edges(dag)
+
+    def test_member_in_the_block(self) -> None:
+        with DAG("d") as dag:
+            before = outer()
+            with group():
+                before >> source()
+        self.check(dag)
+        assert ("outer", "train.source") not in edges(dag)
+
+    @pytest.mark.parametrize("way", ["rshift", "lshift", "set_upstream", "set_downstream", "list", "chain"])
+    def test_member_after_the_block(self, way: str) -> None:
+        with DAG("d") as dag:
+            with group():
+                member = source()
+            before = outer()
+            match way:
+                case "rshift":
+                    before >> member
+                case "lshift":
+                    member << before
+                case "set_upstream":
+                    member.set_upstream(before)
+                case "set_downstream":
+                    before.set_downstream(member)
+                case "list":
+                    [before] >> member
+                case "chain":
+                    chain(before, member)
+        self.check(dag)
+
+    def test_inner_group_before_and_after(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                inner = TaskGroup("inner")
+                with inner:
+                    source()
+            outer() >> inner
+        assert ("outer", SUBMIT) in edges(dag)
+
+    def test_xcom_arg(self) -> None:
+        with DAG("d") as dag:
+            value = outer()
+            with group():
+                source(value)
+        assert ("outer", SUBMIT) in edges(dag)
+        assert ("outer", "train.source") not in edges(dag)
+
+    def test_xcom_arg_deep_inside(self) -> None:
+        with DAG("d") as dag:
+            value = outer()
+            with group():
+                source({"a": [1, {"b": value}]})
+        assert ("outer", SUBMIT) in edges(dag)
+
+    def test_member_edge_drawn_after_the_block_reaches_the_pipeline(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                a, b = source(), source.override(task_id="b")()
+            a >> b
+        spec = compile_group(group_of(dag))
+        assert spec["root"]["dag"]["tasks"]["b"]["dependentTasks"] == ["source"]
+
+    def test_downstream_before_and_after_the_block(self) -> None:
+        with DAG("d") as dag:
+            train = group()
+            train >> outer.override(task_id="early")()
+            with train:
+                source()
+            train >> outer.override(task_id="late")()
+        for name in ("early", "late"):
+            assert {(WAIT, name), ("train.source", name)} <= edges(dag)
+
+    def test_task_between_members_is_refused(self) -> None:
+        def build() -> None:
+            between = outer()
+            with group():
+                source() >> between >> source.override(task_id="b")()
+
+        assert "both after and before members" in str(refused(build))
+
+    def test_task_between_members_drawn_late_is_refused(self) -> None:
+        def build() -> None:
+            with group():
+                a, b = source(), source.override(task_id="b")()
+            a >> outer() >> b
+
+        assert "both after and before members" in str(refused(build))
+
+
+class TestRefusals:
+    """Each a named error at parse time, all of one group together."""
+
+    @pytest.mark.parametrize(
+        ("options", "field", "allowed"),
+        [
+            ({"pipeline_root": None}, "pipeline_root", "gs://"),
+            ({"pipeline_root": "/tmp/x"}, "pipeline_root", "gs://"),
+            ({"pipeline_root": "s3://bucket/x"}, "pipeline_root", "gs://"),
+            ({"location": None}, "location", "europe-west4"),
+            ({"location": "Europe West"}, "location", "europe-west4"),
+            ({"network": "my-vpc"}, "network", "NUMBER"),
+            ({"labels": {"Team": "x"}}, "labels", "lower-case"),
+            ({"failure_policy": "sometimes"}, "failure_policy", "slow"),
+            ({"custom_job": {"machine": "n1"}}, "custom_job.machine", "machine_type"),
+            ({"custom_job": CustomJob(), "resources": Resources()}, "resources", "not both"),
+            (
+                {"custom_job": CustomJob(accelerator_type="NVIDIA_TESLA_T4")},
+                "custom_job.accelerator_count",
+                "together",
+            ),
+            ({"display_name": "x" * 129}, "display_name", "128"),
+        ],
+    )
+    def test_group_arguments(self, options: dict[str, Any], field: str, allowed: str) -> None:
+        def build() -> None:
+            with group(**options):
+                source()
+
+        error = refused(build)
+        problem = next(problem for problem in error.problems if problem.field == field)
+        assert allowed in problem.allowed
+
+    @pytest.mark.parametrize(
+        ("settings", "field"),
+        [
+            ({"machine_type": "n1-standard-4"}, 'executor_config["vertex"].machine_type'),
+            ({"custom_job": {"machine_typ": "n1-standard-4"}}, "custom_job.machine_typ"),
+            ({"custom_job": {"accelerator_type": "NVIDIA_TESLA_T4"}}, "custom_job.accelerator_count"),
+            ({"custom_job": {"accelerator_count": 1}}, "custom_job.accelerator_type"),
+            ({"custom_job": {"accelerator_type": "T4"}}, "custom_job.accelerator_type"),
+            ({"resources": {"cpu_limit": "many"}}, "resources.cpu_limit"),
+            ({"env": {"A": ""}}, "env.A"),
+            ({"packages": "pandas"}, "packages"),
+            ("gpu", 'executor_config["vertex"]'),
+        ],
+    )
+    def test_task_settings(self, settings: Any, field: str) -> None:
+        def build() -> None:
+            with group():
+                source.override(executor_config={"vertex": settings})()
+
+        error = refused(build)
+        assert [problem.field for problem in error.problems] == [field]
+        assert error.problems[0].where == "train.source"
+
+    def test_all_problems_at_once(self) -> None:
+        def build() -> None:
+            with group(location=None, pipeline_root=None):
+                BranchPythonOperator(task_id="branch", python_callable=lambda: "x")
+                source.override(trigger_rule="all_done", depends_on_past=True)()
+                PythonOperator(task_id="lam", python_callable=lambda: 1)
+                BashOperator(task_id="bash", bash_command="run.sh", skip_on_exit_code=3)
+
+        error = refused(build)
+        assert {(problem.where, problem.field) for problem in error.problems} >= {
+            ("train", "location"),
+            ("train.branch", "operator"),
+            ("train.source", "trigger_rule"),
+            ("train.source", "depends_on_past"),
+            ("train.lam", "python_callable"),
+            ("train.bash", "bash_command"),
+            ("train.bash", "skip_on_exit_code"),
+        }
+        assert error.dag_id == "d"
+        for problem in error.problems:
+            assert str(problem) in str(error)
+
+    def test_empty_group(self) -> None:
+        def build() -> None:
+            with group():
+                pass
+
+        assert [problem.field for problem in refused(build).problems] == ["members"]
+
+    def test_group_of_empty_operators(self) -> None:
+        def build() -> None:
+            with group():
+                EmptyOperator(task_id="nothing")
+
+        assert [problem.field for problem in refused(build).problems] == ["members"]
+
+    def test_mapped_member(self) -> None:
+        def build() -> None:
+            with group():
+                source.expand(value=[1, 2])
+
+        assert refused(build).problems[0].found == "a mapped task"
+
+    def test_mapped_group_inside(self) -> None:
+        def build() -> None:
+            with group():
+
+                @task_group
+                def inner(value: Any) -> None:
+                    source(value)
+
+                inner.expand(value=[1, 2])
+
+        assert "mapped task group" in str(refused(build))
+
+    def test_group_in_group(self) -> None:
+        def build() -> None:
+            with group():
+                with VertexTaskGroup("in", location="europe-west4", pipeline_root="gs://bucket/root"):
+                    source()
+
+        assert "another Vertex task group" in str(refused(build))
+
+    def test_subclass_of_a_supported_operator(self) -> None:
+        class Mine(PythonOperator):
+            def execute(self, context: Any) -> Any:
+                return 1
+
+        def build() -> None:
+            with group():
+                Mine(task_id="mine", python_callable=len)
+
+        assert "Mine" in refused(build).problems[0].found
+
+    @pytest.mark.parametrize("name", ["submit_pipeline", "wait_for_pipeline"])
+    def test_reserved_ids(self, name: str) -> None:
+        def build() -> None:
+            with group():
+                source.override(task_id=name)()
+
+        assert refused(build).problems[0].field == "task_id"
+
+    def test_execution_timeout_on_a_plain_task(self) -> None:
+        def build() -> None:
+            with group():
+                source.override(execution_timeout=timedelta(hours=1))()
+
+        problem = refused(build).problems[0]
+        assert problem.field == "execution_timeout"
+        assert "custom_job" in problem.allowed
+
+    def test_live_context(self) -> None:
+        @task
+        def live(ti: Any = None, var: Any = None) -> None: ...
+
+        def build() -> None:
+            with group():
+                live()
+
+        assert {problem.field for problem in refused(build).problems} == {"argument ti", "argument var"}
+
+    def test_whole_context(self) -> None:
+        @task
+        def greedy(**context: Any) -> None: ...
+
+        def build() -> None:
+            with group():
+                greedy()
+
+        assert [problem.field for problem in refused(build).problems] == ["argument **context"]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{{ ti.xcom_pull(task_ids='train.source') }}",
+            "{{ task_instance.xcom_pull(['train.source']) }}",
+            "{{ ti.try_number }}",
+            "{{ task.task_id }}",
+            "{{ ti.xcom_pull(task_ids=other) }}",
+            "{{ unclosed",
+        ],
+    )
+    def test_templates_that_mean_something_else_at_submit(self, text: str) -> None:
+        def build() -> None:
+            with group():
+                source()
+                source.override(task_id="b")(text)
+
+        assert [problem.where for problem in refused(build).problems] == ["train.b"]
+
+    def test_name_from_the_module(self) -> None:
+        @task
+        def reader() -> Any:
+            return SUBMIT
+
+        def build() -> None:
+            with group():
+                reader()
+
+        assert "SUBMIT" in str(refused(build))
+
+    def test_container_output(self) -> None:
+        def build() -> None:
+            with group():
+                box = VertexContainerOperator(task_id="box", image="i")
+                source(box.output)
+
+        assert "leaves a value" in str(refused(build))
+
+    def test_value_that_cannot_travel(self) -> None:
+        def build() -> None:
+            with group():
+                source([1, {"a": object()}])
+
+        problem = refused(build).problems[0]
+        assert "object" in problem.allowed
+        assert "[1]" in problem.allowed
+
+    def test_task_added_outside_the_block(self) -> None:
+        def before() -> None:
+            BashOperator(task_id="b", bash_command="x", task_group=group())
+
+        def after() -> None:
+            with group() as train:
+                source()
+            BashOperator(task_id="b", bash_command="x", task_group=train)
+
+        for build in (before, after):
+            assert refused(build).problems[0].field == "task_group"
+
+    def test_second_block(self) -> None:
+        def build() -> None:
+            train = group()
+            for _ in range(2):
+                with train:
+                    source()
+
+        assert refused(build).problems[0].field == "with"
+
+    def test_refused_group_leaves_the_author_s_operators(self) -> None:
+        with DAG("d") as dag:
+            with pytest.raises(VertexGroupError):
+                with group(location=None):
+                    source()
+        assert set(dag.task_dict) == {"train.source"}
+
+
+class TestIds:
+    @pytest.mark.parametrize(
+        "task_id", ["a.b", "a-b", "A_B", "9lives", "x" * 240, "größe", "for-loop-1", "a__b", "_x", "root"]
+    )
+    def test_any_airflow_id_works(self, task_id: str) -> None:
+        with DAG("D_1.x") as dag:
+            with group():
+                source.override(task_id=task_id)()
+                source.override(task_id="other")()
+        assert len(compile_group(group_of(dag))["root"]["dag"]["tasks"]) == 2
+
+    def test_ids_that_read_the_same(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                for name in ("a_b", "a-b", "A_B", "a.b"):
+                    source.override(task_id=name)()
+        spec = compile_group(group_of(dag))
+        assert len(spec["root"]["dag"]["tasks"]) == 4
+
+    @pytest.mark.parametrize("dag_id", ["x.y", "x-y", "x_y", "9x", "X" * 250, "größe"])
+    def test_any_dag_id_works(self, dag_id: str) -> None:
+        with DAG(dag_id) as dag:
+            with group():
+                source()
+        name = compile_group(group_of(dag))["pipelineInfo"]["name"]
+        assert len(name) <= 112
+
+
+class TestSettingsReachTheSpec:
+    def test_levels(self) -> None:
+        with DAG("d") as dag:
+            with group(
+                image="group:1",
+                custom_job=CustomJob(machine_type="n1-standard-4"),
+                service_account="w@p.iam.gserviceaccount.com",
+            ):
+                source()
+                source.override(
+                    task_id="gpu",
+                    executor_config={
+                        "vertex": {
+                            "image": "task:1",
+                            "custom_job": {
+                                "machine_type": "g2-standard-4",
+                                "accelerator_type": "NVIDIA_L4",
+                                "accelerator_count": 1,
+                            },
+                        }
+                    },
+                )()
+                source.override(
+                    task_id="plain",
+                    executor_config={"vertex": {"resources": Resources(cpu_limit="2").to_dict()}},
+                )()
+        executors = compile_group(group_of(dag))["deploymentSpec"]["executors"]
+
+        def payload(name: str) -> Any:
+            args = executors[f"exec-{name}"]["container"]["args"]
+            return json.loads(args[args.index("--payload") + 1])["job_spec"]
+
+        assert payload("source")["worker_pool_specs"][0]["machine_spec"] == {"machine_type": "n1-standard-4"}
+        assert payload("source")["worker_pool_specs"][0]["container_spec"]["image_uri"] == "group:1"
+        assert payload("source")["service_account"] == "w@p.iam.gserviceaccount.com"
+        assert payload("gpu")["worker_pool_specs"][0]["machine_spec"] == {
+            "machine_type": "g2-standard-4",
+            "accelerator_type": "NVIDIA_L4",
+            "accelerator_count": 1,
+        }
+        assert payload("gpu")["worker_pool_specs"][0]["container_spec"]["image_uri"] == "task:1"
+        assert executors["exec-plain"]["container"]["image"] == "group:1"
+        assert executors["exec-plain"]["container"]["resources"]["resourceCpuLimit"] == "2"
+
+    def test_task_vertex(self) -> None:
+        with DAG("d") as dag:
+
+            @task.vertex(custom_job=CustomJob(machine_type="n2-standard-8"), env={"A": "b"}, retries=2)
+            def fit() -> int:
+                return 1
+
+            with group():
+                fit()
+        spec = compile_group(group_of(dag))
+        args = spec["deploymentSpec"]["executors"]["exec-fit"]["container"]["args"]
+        pool = json.loads(args[args.index("--payload") + 1])["job_spec"]["worker_pool_specs"][0]
+        assert pool["machine_spec"]["machine_type"] == "n2-standard-8"
+        assert {"name": "A", "value": "b"} in pool["container_spec"]["env"]
+        assert spec["root"]["dag"]["tasks"]["fit"]["retryPolicy"]["maxRetryCount"] == 2
+        assert dag.get_task("train.fit").retries == 0
+
+    def test_spec_is_the_same_each_time(self) -> None:
+        def build() -> str:
+            with DAG("d") as dag:
+                before = outer()
+                with group():
+                    a = source(before)
+                    source.override(task_id="b")({"day": "{{ ds }}", "a": a, "n": [1, 2.5, None]})
+            return json.dumps(compile_group(group_of(dag)), sort_keys=True)
+
+        assert build() == build()
