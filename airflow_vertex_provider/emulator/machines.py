@@ -1,0 +1,100 @@
+"""The CustomJob that stands for a plain task: a container of the PipelineSpec in, its job spec out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Json = dict[str, Any]
+
+#: Machine of a task without resource limits (vertex-observed section 5).
+DEFAULT_MACHINE = "e2-standard-4"
+
+#: Machine family: vCPUs on offer, GB for each vCPU. Smaller families come first.
+_FAMILIES: tuple[tuple[str, tuple[int, ...], float], ...] = (
+    ("e2-standard", (2, 4, 8, 16, 32), 4.0),
+    ("e2-highmem", (2, 4, 8, 16), 8.0),
+    ("n2-standard", (48, 64, 80, 96), 4.0),
+    ("n2-highmem", (32, 48, 64, 80), 8.0),
+    ("m1-ultramem", (40, 80), 24.0),
+)
+_GPU_FAMILIES: tuple[tuple[str, tuple[int, ...], float], ...] = (
+    ("n1-standard", (4, 8, 16, 32, 64, 96), 3.75),
+    ("n1-highmem", (4, 8, 16, 32, 64, 96), 6.5),
+)
+
+
+def plain_job_spec(
+    container: Json,
+    command: Sequence[str],
+    args: Sequence[str],
+    env: dict[str, str],
+    service_account: str,
+    *,
+    smallest_machine: bool,
+) -> Json:
+    """Return the ``jobSpec`` of the custom job that Vertex makes for a plain container task.
+
+    :param container: the executor's ``container``. :param command: resolved; :param args: resolved.
+    :param smallest_machine: choose a machine for the resource limits, rather than the default one.
+    """
+    resources = container.get("resources", {})
+    machine: Json = {"machineType": machine_type(resources) if smallest_machine else DEFAULT_MACHINE}
+    accelerator = resources.get("accelerator", {})
+    kind = accelerator.get("resourceType") or accelerator.get("type")
+    if kind:
+        machine["acceleratorType"] = kind
+        machine["acceleratorCount"] = int(accelerator.get("resourceCount") or accelerator.get("count") or 1)
+    spec: Json = {"imageUri": container.get("image", "")}
+    if command:
+        spec["command"] = list(command)
+    if args:
+        spec["args"] = list(args)
+    spec["env"] = [{"name": name, "value": value} for name, value in env.items()]
+    return {
+        "workerPoolSpecs": [
+            {
+                "machineSpec": machine,
+                "replicaCount": "1",
+                "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": 100},
+                "containerSpec": spec,
+            }
+        ],
+        "scheduling": {"disableRetries": True},
+        "serviceAccount": service_account,
+    }
+
+
+def machine_type(resources: Json) -> str:
+    """Return the smallest standard machine that has the asked CPUs and memory."""
+    cpus = _cpus(resources.get("resourceCpuLimit") or resources.get("cpuLimit") or 0)
+    memory = _gigabytes(resources.get("resourceMemoryLimit") or resources.get("memoryLimit") or 0)
+    gpu = bool(resources.get("accelerator"))
+    if not cpus and not memory:
+        return "n1-standard-4" if gpu else DEFAULT_MACHINE
+    fits = [
+        (max(size, math.ceil(size * per_cpu / 4)), position, f"{family}-{size}")
+        for position, (family, sizes, per_cpu) in enumerate(_GPU_FAMILIES if gpu else _FAMILIES)
+        for size in sizes
+        if size >= cpus and size * per_cpu >= memory
+    ]
+    return min(fits)[2] if fits else DEFAULT_MACHINE
+
+
+def _cpus(value: str | float) -> float:
+    if isinstance(value, str) and value.endswith("m"):
+        return float(value[:-1]) / 1000
+    return float(value)
+
+
+def _gigabytes(value: str | float) -> float:
+    if not isinstance(value, str):
+        return float(value)
+    powers = {letter: power for power, letter in enumerate("KMGTPE", 1)}
+    number = value.rstrip("KMGTPEi")
+    unit = value[len(number) :]
+    if not unit:
+        return float(number) / 1e9
+    base = 1024 if unit.endswith("i") else 1000
+    return float(number) * float(base ** powers[unit[0]]) / 1e9

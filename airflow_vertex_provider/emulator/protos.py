@@ -1,0 +1,97 @@
+"""The published API types as judge: JSON in, the same JSON checked and normalised by aiplatform_v1 out.
+
+Requests and answers both pass through here, so that the emulator neither accepts nor returns a field
+that the real API does not have. Google's package takes seconds to load; it is loaded at first use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from airflow_vertex_provider.emulator.errors import ApiError
+
+Json = dict[str, Any]
+
+
+@cache
+def _message_class(name: str) -> Any:
+    if name == "Operation":
+        _message_class("PipelineJob")  # registers the types that an operation's Any fields hold
+        from google.longrunning import operations_pb2
+
+        return operations_pb2.Operation
+    from google.cloud import aiplatform_v1
+
+    return getattr(aiplatform_v1, name).pb()
+
+
+def load() -> None:
+    """Load the API types now, so that the first request is not the slow one."""
+    for name in ("PipelineJob", "CustomJob", "Operation"):
+        _message_class(name)
+
+
+def normalise(name: str, body: Mapping[str, Any], *, enums_as_ints: bool = False) -> Json:
+    """Check ``body`` against the message ``name`` and return it in the API's JSON form.
+
+    :param name: name of a message of ``google.cloud.aiplatform_v1``, or ``Operation``.
+    :param body: JSON object; field names in camelCase or snake_case, enums by name or number.
+    :param enums_as_ints: write enums as numbers, as clients that send ``enum-encoding=int`` ask.
+    :raises ApiError: INVALID_ARGUMENT; the body has an unknown field or a value of the wrong type.
+    """
+    from google.protobuf import json_format
+
+    try:
+        message = json_format.ParseDict(dict(body), _message_class(name)())
+    except json_format.ParseError as error:
+        raise ApiError(
+            "INVALID_ARGUMENT",
+            f"Invalid JSON payload received. {_readable(str(error))}",
+            [
+                {
+                    "@type": "type.googleapis.com/google.rpc.BadRequest",
+                    "fieldViolations": [{"description": _readable(str(error))}],
+                }
+            ],
+        ) from error
+    result: Json = json_format.MessageToDict(message, use_integers_for_enums=enums_as_ints)
+    return result
+
+
+def _readable(text: str) -> str:
+    unknown = re.search(r'no field named "([^"]*)" at "([^"]*)"', text)
+    if unknown:
+        return f"Unknown name \"{unknown[1]}\" at '{unknown[2]}': Cannot find field."
+    return text.split("\n")[0]
+
+
+def as_value(value: Any) -> Any:
+    """Return what ``value`` becomes after travelling as a ``google.protobuf.Value``.
+
+    Every number is a double there, so an integer above 2**53 comes back rounded; the emulator rounds it
+    too. ``NaN`` and infinities cannot travel.
+
+    :raises ValueError: the value cannot be written as a protobuf value.
+    """
+    from google.protobuf import json_format, struct_pb2
+
+    try:
+        message = json_format.ParseDict(value, struct_pb2.Value())
+        return json_format.MessageToDict(message)
+    except (json_format.ParseError, json_format.SerializeToJsonError, TypeError, OverflowError) as error:
+        raise ValueError(f"not a JSON value that the API can carry: {error}") from error
+
+
+def check_spec(spec: Mapping[str, Any]) -> str | None:
+    """Check a PipelineSpec against Kubeflow's published type; return what is wrong with it, or None."""
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    try:
+        json_format.ParseDict(dict(spec), pipeline_spec_pb2.PipelineSpec())
+    except json_format.ParseError as error:
+        return _readable(str(error))
+    return None
