@@ -133,3 +133,12 @@ def test_trigger_goes_on_after_the_triggerer_was_killed(airflow: AirflowDeployme
     airflow.start("triggerer")
     assert airflow.wait_for_run(DAG_ID, run_id) == "success"
     assert airflow.xcom(DAG_ID, run_id, "read")["value"]["big"] == 2**60
+
+
+def test_many_triggers_push_from_threads_at_once(airflow: AirflowDeployment) -> None:
+    run_id = airflow.trigger("facts_many")
+    assert airflow.wait_for_run("facts_many", run_id) == "success"
+    for number in range(12):
+        url = airflow.xcom("facts_many", run_id, f"waiting_{number}", "vertex_url")
+        assert url == f"https://console.example/run/job-{number}?project=p"
+        assert airflow.xcom("facts_many", run_id, f"waiting_{number}")["big"] == 2**60

@@ -202,7 +202,10 @@ class AirflowDeployment(AirflowApi):
     def close(self) -> None:
         """End every process and remove the files."""
         # The API server goes last: a task or a trigger that is being ended still reports to it.
-        for process in reversed(self._processes.values()):
+        others = [process for name, process in self._processes.items() if name != "api-server"]
+        for process in others:
+            process.terminate()
+        for process in [*others, *self._processes.values()]:
             process.stop()
         self._http.close()
         shutil.rmtree(self.home, ignore_errors=True)

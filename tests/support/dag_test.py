@@ -7,7 +7,6 @@ whose last line of output is the result as JSON.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -60,40 +59,45 @@ def run_dag_test(
         child_env = {**airflow_environment(home, [dag_file], connections), **(env or {})}
         python_path = filter(None, [str(REPOSITORY), child_env.get("PYTHONPATH")])
         child_env["PYTHONPATH"] = os.pathsep.join(python_path)
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.support.dag_test", str(dag_file), dag_id, json.dumps(conf or {})],
-            env=child_env,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-    if done.returncode:
-        raise RuntimeError(f"dag.test() of {dag_id} ended with {done.returncode}:\n{done.stdout}")
-    result = json.loads(done.stdout.rstrip().splitlines()[-1])
-    return DagTestResult(result["state"], result["states"], result["xcoms"], done.stdout)
+        command = [sys.executable, "-m", "tests.support.dag_test", str(dag_file), dag_id]
+        # A file, not a pipe: what was printed before a timeout is what tells why.
+        log = home / "output.log"
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                [*command, json.dumps(conf or {})],
+                env=child_env,
+                cwd=home,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                outcome = f"ended with {child.wait(timeout)}"
+            except subprocess.TimeoutExpired:
+                outcome = f"did not end within {timeout:g} s"
+            finally:
+                child.kill()
+                child.wait()
+        text = log.read_text(errors="replace")
+    if child.returncode:
+        raise RuntimeError(f"dag.test() of {dag_id} {outcome}:\n{text}")
+    result = json.loads(text.rstrip().splitlines()[-1])
+    return DagTestResult(result["state"], result["states"], result["xcoms"], text)
 
 
 def _child(dag_file: Path, dag_id: str, conf: dict[str, Any]) -> None:
     """Run the DAG and print the result."""
+    from airflow.dag_processing.dagbag import DagBag
     from airflow.models.xcom import XComModel
-    from airflow.sdk import DAG
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     # What `python dag_file.py` would put there; the file may import its neighbours.
     sys.path.insert(0, str(dag_file.parent))
-    spec = importlib.util.spec_from_file_location(f"dag_test_{dag_file.stem}", dag_file)
-    if spec is None or spec.loader is None:
-        raise RuntimeError(f"{dag_file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    dags = {item.dag_id: item for item in vars(module).values() if isinstance(item, DAG)}
-    run = dags[dag_id].test(run_conf=conf)
+    bag = DagBag(dag_file)
+    if dag_id not in bag.dags:
+        raise RuntimeError(f"{dag_file} has no DAG {dag_id!r}: {sorted(bag.dags)} {bag.import_errors}")
+    run = bag.dags[dag_id].test(run_conf=conf)
 
     states = {}
     xcoms: dict[str, dict[str, Any]] = {}

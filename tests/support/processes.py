@@ -130,6 +130,11 @@ class ManagedProcess:
             except ProcessLookupError:
                 continue  # ended between the look and the signal
 
+    def terminate(self) -> None:
+        """Ask the process to end, and do not wait; :meth:`stop` waits."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
     def stop(self, *, grace: float = GRACE) -> None:
         """End the process: SIGTERM to it, then SIGKILL to whatever of its session is left.
 
@@ -138,7 +143,7 @@ class ManagedProcess:
         if self._process is None:
             return
         if self._process.poll() is None:
-            self._process.terminate()
+            self.terminate()
             try:
                 self._process.wait(grace)
             except subprocess.TimeoutExpired:

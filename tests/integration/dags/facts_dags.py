@@ -29,3 +29,10 @@ with DAG("facts", schedule=None, params=PARAMS):
     )
     first() >> waiting
     read(waiting.output)
+
+with DAG("facts_many", schedule=None, params=PARAMS):
+    start = first()
+    for number in range(12):
+        start >> FactsOperator(
+            task_id=f"waiting_{number}", job_name=f"job-{number}", outcome="success", gate="{{ params.gate }}"
+        )
