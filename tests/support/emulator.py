@@ -41,6 +41,7 @@ def connection_json(
                 "project": project,
                 "is_anonymous": True,
                 "api_endpoint": endpoint,
+                "storage_endpoint": endpoint,
                 "location": location,
                 "pipeline_root": pipeline_root,
             },
