@@ -30,8 +30,6 @@ _JOB_HASH_DIGITS = 16
 _LOOKS_HASHED = re.compile(r"-x[0-9a-f]{8,}$")
 #: Keys kfp's compiler gives to the sub-DAGs of loops, conditions and exit handlers, and to the whole.
 _RESERVED_TASK_NAME = re.compile(r"(for-loop|condition|condition-branches|exit-handler)-\d+|root")
-#: An id of lower-case words joined by single underscores: dashes can stand for them without loss.
-_SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 #: L04: set by the service on every job.
 _RESERVED_LABEL_KEY = "vertex-ai-pipelines-run-billing-id"
 
@@ -84,18 +82,15 @@ def vertex_names(task_ids: Sequence[str], *, prefix: str = "") -> dict[str, str]
 def pipeline_name(dag_id: str, group_id: str) -> str:
     """Name the pipeline of a task group (L02): a letter first, at most 112 characters.
 
-    Runs at parse. Ids of lower-case words joined by underscores are written with dashes, and two dashes
-    stand between DAG and group and for the dots of a nested group: ``train_daily`` and ``fit`` become
-    ``train-daily--fit``. Any other pair ends in a hash of both ids, so two groups never share a name: the
-    service reuses cached results by pipeline name.
+    Runs at parse. Two plain words are joined by a dash: ``daily`` and ``train`` become ``daily-train``.
+    Any other pair ends in a hash of both ids, so two groups never share a name: the service reuses cached
+    results by pipeline name. Dashes stand alone, so kfp leaves the name as it is.
     """
-    parts = [dag_id, *group_id.split(".")]
-    if all(_SNAKE.fullmatch(part) for part in parts):
-        name = "--".join(part.replace("_", "-") for part in parts)
-        if len(name) <= MAX_PIPELINE_NAME and not _LOOKS_HASHED.search(name):
-            return name
-    readable = "--".join(filter(None, (_word(dag_id), _word(group_id)))) or "pipeline"
-    return _with_hash(readable, _digest(dag_id, group_id)[:_HASH_DIGITS], MAX_PIPELINE_NAME, keep="start")
+    readable = "-".join(filter(None, (_word(dag_id), _word(group_id)))) or "pipeline"
+    plain = all(re.fullmatch(r"[a-z][a-z0-9]*", part) for part in (dag_id, group_id))
+    if plain and len(readable) <= MAX_PIPELINE_NAME and not _LOOKS_HASHED.search(readable):
+        return readable
+    return _with_hash(readable, _digest(dag_id, group_id)[:_HASH_DIGITS], MAX_PIPELINE_NAME)
 
 
 def job_id(dag_id: str, group_id: str, run_id: str, attempt: int, map_index: int = -1) -> str:
