@@ -26,7 +26,7 @@ def boom() -> None:
 
 
 with DAG("harness_simple", schedule=None, params={"day": Param("none")}):
-    consume(produce("{{ params.day }}"))  # type: ignore[arg-type]  # an XComArg stands for its value
+    consume(produce("{{ params.day }}"))
 
 with DAG("harness_deferred", schedule=None):
     TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=1), deferrable=True)
