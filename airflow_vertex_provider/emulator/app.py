@@ -13,7 +13,7 @@ import struct
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 #: How many requests are remembered.
 RECORDED_REQUESTS = 10_000
 
+_HOSTS = frozenset({"127.0.0.1", "localhost"})
 _TRANSPORT = "airflow_vertex_provider.transport"
 
 
@@ -72,6 +73,9 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
+        if scope["type"] == "http" and not _is_local(scope):
+            await _FORBIDDEN(scope, receive, send)
+            return
         # uvicorn's ``send`` is a method of the request's cycle, which knows the connection to reset.
         scope[_TRANSPORT] = getattr(getattr(send, "__self__", None), "transport", None)
         await self._starlette(scope, receive, send)
@@ -119,6 +123,23 @@ class App:
         if routes.is_api(call.path):
             raise ApiError("UNIMPLEMENTED", f"The emulator does not serve {call.method} {call.path}.")
         return Response("Not Found", 404, media_type="text/plain")
+
+
+def _is_local(scope: Scope) -> bool:
+    """Tell whether a request may come in.
+
+    The emulator runs what it is sent, so a web page must not be able to send it anything: not from
+    another origin, and not under a host name that was made to point here.
+    """
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    host = headers.get("host", "")
+    if urlsplit(f"//{host}").hostname not in _HOSTS:
+        return False
+    own = f"http://{host}"
+    return bool(headers.get("origin", own) == own)
+
+
+_FORBIDDEN = Response("The emulator answers to this machine only.", 403, media_type="text/plain")
 
 
 class _Reset(Response):

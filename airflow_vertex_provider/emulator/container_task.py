@@ -72,8 +72,7 @@ class ContainerTask:
             outcome = None
         if outcome is not None:
             return outcome
-        message = self._services.switches.text("CANCELLED", "The task was cancelled.")
-        self._records.set_state(self._record, TaskState.CANCELLED, {"code": 1, "message": message})
+        self._records.set_state(self._record, TaskState.CANCELLED, self._context.cancelled_error())
         return Outcome(TaskState.CANCELLED)
 
     # Inputs and outputs

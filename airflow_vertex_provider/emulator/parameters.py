@@ -18,6 +18,21 @@ def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
+def whole(value: Any) -> Any:
+    """Write numbers without a fraction as integers, all the way down.
+
+    A protobuf Value knows doubles only. The service must write ``100`` and not ``100.0`` for them, or
+    Google's own custom-job component could not read its disk size.
+    """
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    return value
+
+
 def check_type(kind: str, value: Any) -> Any:
     """Return ``value`` if it is of the parameter type ``kind``, an integral number as ``int``.
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from airflow_vertex_provider.emulator.errors import ApiError
+from airflow_vertex_provider.emulator.parameters import whole
 
 Json = dict[str, Any]
 
@@ -57,7 +58,7 @@ def normalise(name: str, body: Mapping[str, Any], *, enums_as_ints: bool = False
                 }
             ],
         ) from error
-    result: Json = json_format.MessageToDict(message, use_integers_for_enums=enums_as_ints)
+    result: Json = whole(json_format.MessageToDict(message, use_integers_for_enums=enums_as_ints))
     return result
 
 
@@ -80,7 +81,7 @@ def as_value(value: Any) -> Any:
 
     try:
         message = json_format.ParseDict(value, struct_pb2.Value())
-        return json_format.MessageToDict(message)
+        return whole(json_format.MessageToDict(message))
     except (json_format.ParseError, json_format.SerializeToJsonError, TypeError, OverflowError) as error:
         raise ValueError(f"not a JSON value that the API can carry: {error}") from error
 

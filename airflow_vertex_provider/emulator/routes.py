@@ -44,6 +44,8 @@ _STORAGE: tuple[tuple[str, str, str], ...] = (
     ("POST", r"/storage/v1/b", "storage.buckets.insert"),
     ("GET", _BUCKET, "storage.buckets.get"),
     ("DELETE", _BUCKET, "storage.buckets.delete"),
+    ("GET", rf"{_BUCKET}/iam", "storage.buckets.getIamPolicy"),
+    ("PUT", rf"{_BUCKET}/iam", "storage.buckets.setIamPolicy"),
     ("GET", rf"{_BUCKET}/o", "storage.objects.list"),
     ("GET", rf"(?:/download)?{_BUCKET}/o/(?P<object>.+)", "storage.objects.get"),
     ("DELETE", rf"{_BUCKET}/o/(?P<object>.+)", "storage.objects.delete"),

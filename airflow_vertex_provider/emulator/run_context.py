@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_vertex_provider.emulator.custom_jobs import CustomJobs
 from airflow_vertex_provider.emulator.names import Place
-from airflow_vertex_provider.emulator.parameters import check_type, parse_output
+from airflow_vertex_provider.emulator.parameters import check_type, parse_output, whole
 from airflow_vertex_provider.emulator.placeholders import Placeholders, resolve_values
 from airflow_vertex_provider.emulator.records import Records
 from airflow_vertex_provider.emulator.services import Services
@@ -68,6 +68,10 @@ class RunContext:
     def service_account(self) -> str:
         """The account the job runs as."""
         return str(self.job.body["serviceAccount"])
+
+    def cancelled_error(self) -> Json:
+        """Return the error of a job or task that was cancelled (rule 15)."""
+        return {"code": 1, "message": self.services.switches.text("CANCELLED", "The job was cancelled.")}
 
     def wait(self, nominal: float) -> bool:
         """Wait for what takes the service ``nominal`` seconds; true if a cancel cut it short."""
@@ -178,7 +182,7 @@ def collect_inputs(
             inputs[name] = items
         elif not component.artifacts.get(name, {}).get("isOptional"):
             raise TaskError(3, f"Input artifact {name!r} of task {task.name!r} does not exist.")
-    return Inputs(values, inputs, frozenset(names))
+    return Inputs(whole(values), inputs, frozenset(names))
 
 
 def resolve(

@@ -1,7 +1,7 @@
 """A small part of Cloud Storage's JSON API: buckets and objects as files below the state directory.
 
-Served are buckets get, insert, list and delete, and objects get, media, insert (media, multipart,
-resumable), list and delete. The same files are what tasks see as ``gs://bucket/object``.
+Served are buckets get, insert, list and delete with their IAM policy, and objects get, media, insert
+(media, multipart, resumable), list and delete. The same files are what tasks see as ``gs://bucket/object``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class StorageApi:
             "storage.buckets.list": self._list_buckets,
             "storage.buckets.insert": self._insert_bucket,
             "storage.buckets.delete": self._delete_bucket,
+            "storage.buckets.getIamPolicy": self._get_policy,
+            "storage.buckets.setIamPolicy": self._set_policy,
             "storage.objects.get": self._get_object,
             "storage.objects.list": self._list_objects,
             "storage.objects.insert": self._insert_object,
@@ -128,6 +130,20 @@ class StorageApi:
             folder.rmdir()
         self._services.store.forget("buckets", name)
         return Response(status_code=204)
+
+    def _get_policy(self, call: Call) -> Response:
+        name, _ = self._bucket(call)
+        policy = self._services.store.fact("policies", name) or {"bindings": [], "version": 1}
+        return _json_response(
+            {"kind": "storage#policy", "resourceId": f"projects/_/buckets/{name}", **policy}
+        )
+
+    def _set_policy(self, call: Call) -> Response:
+        # Kept and given back, since Google's SDK writes one; nobody is let in or kept out by it.
+        name, _ = self._bucket(call)
+        policy = json.loads(call.body or b"{}")
+        self._services.store.remember("policies", name, policy)
+        return _json_response(policy)
 
     # Objects
 
