@@ -296,8 +296,9 @@ def merge_task_settings(
 ) -> TaskSettings:
     """Decide what one task runs on.
 
-    The nearest level that says a field wins; ``env`` and the fields of ``custom_job`` and ``resources`` are
-    decided one by one. The nearest level that names a machine also decides its kind: resources on a task
+    The nearest level that says a field wins; variables and the fields of ``custom_job`` and ``resources``
+    are decided one by one. A level's variables are those of its ``env`` and, before them, of its custom job
+    where that is used. The nearest level that names a machine also decides its kind: resources on a task
     make it a plain task although its group has a custom job. A custom job takes service account, network
     (with its IP ranges) and CMEK key from the job where it says nothing itself.
 

@@ -84,7 +84,8 @@ def value_limit(task: Task, container: Mapping[str, Any], pipeline: PipelineSett
     """Return how many bytes of ``argument_cost`` each input of ``task`` may have, if all are that large.
 
     :param container: what :func:`build_executor` returned.
-    :returns: ``None`` if the task has no input whose value is still open.
+    :returns: ``None`` if the task has no input whose value is still open; negative if even its constants
+        do not fit.
     """
     names_and_paths = _SLACK + sum(2 * len(name) + 48 for name in task.inputs)
     names_and_paths += sum(len(name) + 32 + _path_size(pipeline) for name in ("", *task.outputs))
@@ -103,8 +104,8 @@ def value_limit(task: Task, container: Mapping[str, Any], pipeline: PipelineSett
                 taken += constants[name]
             else:
                 open_inputs += 1
-        if open_inputs:
-            limits.append((MAX_ARGUMENT - 1 - taken) // open_inputs)
+        if open_inputs or taken >= MAX_ARGUMENT:
+            limits.append((MAX_ARGUMENT - 1 - taken) // max(open_inputs, 1))
     return min(limits, default=None)
 
 
@@ -172,6 +173,12 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
                 f"text that does not begin with one of {', '.join(_STRUCTURE_STARTS)}; "
                 "a blank in front of the text will do",
             )
+    for field, part in _parts(task, settings):
+        for name in (piece["$in"] for piece in _pieces(part) if not isinstance(piece, str)):
+            if name not in task.inputs:
+                yield Problem(
+                    task.id, field, repr(name), "one of the task's inputs: " + ", ".join(task.inputs)
+                )
     if len(_environment(task, settings)) > checks.MAX_ENV:
         yield Problem(
             task.id,
@@ -211,32 +218,38 @@ def _environment(task: Task, settings: TaskSettings) -> dict[str, Any]:
 def _join(part: object, nested: bool) -> str:
     """Write one part: strings as they are, inputs as the placeholders of their values."""
     escape = ".json_escape[1]" if nested else ""
-    pieces = [part] if isinstance(part, str) else part
-    if not isinstance(pieces, Sequence):
-        raise TypeError(f"not a part of a container's command: {part!r}")
     return "".join(
         piece if isinstance(piece, str) else f"{{{{$.inputs.parameters['{piece['$in']}']{escape}}}}}"
-        for piece in pieces
+        for piece in _pieces(part)
     )
+
+
+def _pieces(part: object) -> Sequence[Any]:
+    """Return what one part is joined of: strings and references to inputs."""
+    if isinstance(part, str):
+        return [part]
+    if not isinstance(part, Sequence):
+        raise TypeError(f"not a part of a container's command: {part!r}")
+    return part
+
+
+def _parts(task: Task, settings: TaskSettings) -> Iterator[tuple[str, object]]:
+    """Yield field and part of everything the container's author wrote."""
+    for name, part in _environment(task, settings).items():
+        yield f"env.{name}", part
+    if task.kind is TaskKind.CONTAINER:
+        for field in ("command", "arguments"):
+            for index, part in enumerate(task.payload.get(field) or ()):
+                yield f"{field}[{index}]", part
 
 
 def _free_texts(task: Task, settings: TaskSettings) -> Iterator[tuple[str, str]]:
     """Yield field and text of everything constant that stands in the spec as the author wrote it."""
-    for name, part in _environment(task, settings).items():
-        yield from ((f"env.{name}", text) for text in _strings(part))
-    if task.kind is TaskKind.CONTAINER:
-        for field in ("command", "arguments"):
-            for index, part in enumerate(task.payload.get(field) or ()):
-                yield from ((f"{field}[{index}]", text) for text in _strings(part))
+    for field, part in _parts(task, settings):
+        yield from ((field, piece) for piece in _pieces(part) if isinstance(piece, str))
     for name, source in task.inputs.items():
         if isinstance(source, FromConstant):
             yield f"inputs.{name}", source.text
-
-
-def _strings(part: object) -> list[str]:
-    if isinstance(part, str):
-        return [part]
-    return [piece for piece in part if isinstance(piece, str)] if isinstance(part, Sequence) else []
 
 
 def _settings_texts(settings: TaskSettings) -> Iterator[tuple[str, object]]:

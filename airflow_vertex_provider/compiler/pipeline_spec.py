@@ -34,7 +34,7 @@ SCHEMA_VERSION = "2.1.0"
 #: Longest back-off between two attempts, in seconds (L16).
 MAX_BACKOFF = 3600
 
-#: L02, without the dashes kfp would drop, and with the letter at the start that the SDK's default job id needs.
+#: L02, without dashes that kfp would drop, and with the letter that the SDK's default job id begins with.
 _PIPELINE_NAME = re.compile(r"(?=.{1,112}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 #: What kfp leaves as it is when it makes a name of a task (kfp.dsl.utils.maybe_rename_for_k8s).
 _TASK_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

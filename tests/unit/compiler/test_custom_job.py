@@ -302,10 +302,11 @@ def test_text_that_would_be_replaced_is_refused(settings: TaskSettings, field: s
         ({"env": {"V": ["{{$}}"]}}, "env.V"),
         ({"arguments": ['{"IfPresent": {"InputName": "x"}}']}, "arguments[0]"),
         ({"inputs": {"x": FromConstant("{{$}}")}}, "inputs.x"),
+        ({"inputs": {"x": FromConstant("1")}, "arguments": [["a", {"$in": "y"}]]}, "arguments[0]"),
         ({"env": {f"V{number}": "x" for number in range(101)}}, "env"),
     ],
 )
-def test_a_container_s_text_that_means_something_to_the_service_is_refused(
+def test_a_container_that_the_service_would_not_run_as_written_is_refused(
     job: CustomJob | None, fields: dict[str, Any], field: str
 ) -> None:
     graph = graph_of(container_task("g.t", **fields))

@@ -427,6 +427,12 @@ def test_more_inputs_than_fit_are_refused() -> None:
     assert problems_of(graph, PLAIN) == [("g.many", "inputs")]
 
 
+@pytest.mark.parametrize("settings", [PLAIN, ON_GPU])
+def test_constants_that_do_not_fit_are_refused(settings: TaskSettings) -> None:
+    graph = graph_of(python_task("g.a", {"a": FromConstant("x" * 70_000)}))
+    assert problems_of(graph, settings) == [("g.a", "inputs")]
+
+
 def test_a_long_pipeline_root_is_counted() -> None:
     graph = graph_of(
         python_task("g.few"),
