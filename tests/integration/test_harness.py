@@ -29,7 +29,8 @@ def test_run_gives_states_xcoms_and_logs(airflow_deployment: AirflowDeployment) 
 def test_deferred_task_passes_through_the_triggerer(airflow_deployment: AirflowDeployment) -> None:
     run_id = airflow_deployment.trigger("harness_deferred")
     assert airflow_deployment.wait_for_run("harness_deferred", run_id) == "success"
-    assert "trigger" in airflow_deployment.log("harness_deferred", run_id, "wait").lower()
+    assert "Trigger fired event" in airflow_deployment.log("harness_deferred", run_id, "wait")
+    assert airflow_deployment.xcom("harness_deferred", run_id, "wait") == "resumed"
 
 
 def test_failure_leaves_traceback_and_upstream_failed(airflow_deployment: AirflowDeployment) -> None:

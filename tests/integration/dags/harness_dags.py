@@ -5,8 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
-from airflow.sdk import DAG, Param, task
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import DAG, BaseOperator, Context, Param, task
+
+
+class Deferring(BaseOperator):
+    """A task that always goes to the triggerer, however late it starts: a sensor would be done by then."""
+
+    def execute(self, context: Context) -> None:
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="resume")
+
+    def resume(self, context: Context, event: object) -> str:
+        return "resumed"
 
 
 @task
@@ -29,7 +39,7 @@ with DAG("harness_simple", schedule=None, params={"day": Param("none")}):
     consume(produce("{{ params.day }}"))
 
 with DAG("harness_deferred", schedule=None):
-    TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=1), deferrable=True)
+    Deferring(task_id="wait")
 
 with DAG("harness_failing", schedule=None):
     boom() >> consume.override(task_id="after")({"text": "unused"})
