@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import attrs
 from airflow.sdk import TaskGroup
@@ -16,6 +16,10 @@ from airflow_vertex_provider.settings import CustomJob, PipelineSettings, Resour
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions._internal.node import DAGNode
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _option(default: Any = None) -> Any:
@@ -154,15 +158,15 @@ class VertexTaskGroup(TaskGroup):
             close_group(self)
 
 
-class _VertexTaskGroupFactory:
+class _VertexTaskGroupFactory(Generic[P, R]):
     """What ``@vertex_task_group`` makes of a function: a callable that builds the group."""
 
-    def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    def __init__(self, function: Callable[P, R], options: Mapping[str, Any]) -> None:
         self.function = function
         self.options = {"group_id": function.__name__, **options}
         functools.update_wrapper(self, function)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | VertexTaskGroup:
         """Build the group: what the function returns, or the group if it returns nothing."""
         with VertexTaskGroup(add_suffix_on_collision=True, **self.options) as group:
             doc = self.function.__doc__
@@ -171,7 +175,7 @@ class _VertexTaskGroupFactory:
             result = self.function(*args, **kwargs)
         return group if result is None else result
 
-    def override(self, **options: Any) -> _VertexTaskGroupFactory:
+    def override(self, **options: Any) -> _VertexTaskGroupFactory[P, R]:
         """Return the same decorated function with other group arguments."""
         return type(self)(self.function, {**self.options, **options})
 
@@ -194,6 +198,16 @@ class _VertexTaskGroupFactory:
         )
 
 
+@overload
+def vertex_task_group(python_callable: Callable[P, R]) -> _VertexTaskGroupFactory[P, R]: ...
+
+
+@overload
+def vertex_task_group(
+    **options: Any,
+) -> Callable[[Callable[P, R]], _VertexTaskGroupFactory[P, R]]: ...
+
+
 def vertex_task_group(python_callable: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Make a Vertex task group of a function that calls tasks, as ``@task_group`` does.
 
@@ -202,4 +216,4 @@ def vertex_task_group(python_callable: Callable[..., Any] | None = None, **optio
     """
     if python_callable is not None:
         return _VertexTaskGroupFactory(python_callable, options)
-    return functools.partial(vertex_task_group, **options)
+    return lambda function: _VertexTaskGroupFactory(function, options)

@@ -99,7 +99,7 @@ def _print_run(result: dict[str, Any], jobs: list[dict[str, Any]]) -> None:
     names = xcoms.get(("train.submit_pipeline", "vertex_task_names")) or {}
     table = [("task", "Airflow state", "Vertex state", "machine", "duration")]
     for task_id in result["order"]:
-        name = names.get(task_id)
+        name = names.get(task_id, "")
         detail = details.get(name, {})
         machine = _machine(executors.get(f"exec-{name}", {})) if name else "(Airflow)"
         table.append(

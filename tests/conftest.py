@@ -39,16 +39,21 @@ def vertex_connections(vertex_emulator_port: int) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def airflow_deployment(vertex_connections: dict[str, str]) -> Iterator[AirflowDeployment]:
+def airflow_deployment(
+    vertex_connections: dict[str, str], vertex_emulator_port: int
+) -> Iterator[AirflowDeployment]:
     """One real Airflow for all integration tests, with the DAGs of tests/integration/dags and example_dags.
 
     Tests share it: they look only at runs of their own, and do not stop its components for long. Triggers
     of the tests lie beside their DAGs, and Airflow's triggerer does not look there by itself.
     """
     python_path = os.pathsep.join(filter(None, [str(INTEGRATION_DAGS), os.environ.get("PYTHONPATH")]))
-    with AirflowDeployment(
-        [INTEGRATION_DAGS, EXAMPLE_DAGS], vertex_connections, env={"PYTHONPATH": python_path}
-    ) as airflow:
+    env = {
+        "PYTHONPATH": python_path,
+        "EXAMPLE_POLL_INTERVAL": "0.5",
+        "VERTEX_EMULATOR_ENDPOINT": f"http://127.0.0.1:{vertex_emulator_port}",
+    }
+    with AirflowDeployment([INTEGRATION_DAGS, EXAMPLE_DAGS], vertex_connections, env=env) as airflow:
         yield airflow
 
 

@@ -70,8 +70,11 @@ class VertexPipelineJobSensor(BaseSensorOperator):
         url, logs_url = self.identity().hook().job_urls(self.job_name)
         context["ti"].xcom_push(key=VERTEX_URL, value=url)
         context["ti"].xcom_push(key=VERTEX_LOGS_URL, value=logs_url)
-        if not self.deferrable:
-            return super().execute(context)
+        if self.deferrable:
+            self._defer(url, logs_url)
+        return super().execute(context)
+
+    def _defer(self, url: str, logs_url: str) -> None:
         self.defer(
             trigger=VertexPipelineJobTrigger(
                 job_name=self.job_name,
@@ -86,7 +89,6 @@ class VertexPipelineJobSensor(BaseSensorOperator):
             method_name="resume",
             timeout=timedelta(seconds=self.timeout),
         )
-        return None
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once, on a worker."""

@@ -82,6 +82,7 @@ class _WaitTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the end, then yield the one event that ends or resumes the task."""
         if self.end_in_trigger:
+            await self._forget_earlier_attempt()
             await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
         outcome, job = None, None
         try:
@@ -101,18 +102,37 @@ class _WaitTrigger(BaseTrigger):
     async def _end(self, outcome: Outcome, job: JobSnapshot | None) -> TriggerEvent:
         if not self.end_in_trigger:
             return TriggerEvent({"outcome": outcome.to_dict(), "xcoms": self._xcoms(outcome, job)})
-        xcoms = self._xcoms(outcome, job)
+        await self._push(self._xcoms(outcome, job))
         if outcome.succeeded:
             try:
-                xcoms |= await asyncio.to_thread(self._value_xcoms, outcome)
-            except VertexProviderError as error:
-                outcome = Outcome(succeeded=False, message=str(error), logs_url=outcome.logs_url)
-        await self._push(xcoms)
+                await self._push(await asyncio.to_thread(self._value_xcoms, outcome))
+            except (VertexProviderError, TypeError, ValueError, OverflowError) as error:
+                # Unreadable, or nothing that Airflow can store (it takes no integer above 2**64 - 1).
+                outcome = Outcome(
+                    succeeded=False,
+                    message=f"{outcome.message}, but its value could not be made an XCom: {error}",
+                )
         if outcome.succeeded:
             self.log.info("%s", outcome.message)
             return TaskSuccessEvent()
         self.log.error("%s", outcome.message)
         return TaskFailedEvent()
+
+    async def _forget_earlier_attempt(self) -> None:
+        """Delete an earlier attempt's value; Airflow does so only where a worker starts the task."""
+        from airflow.sdk.execution_time.xcom import XCom
+
+        ti = self.task_instance
+        if ti is None or (ti.try_number or 1) < 2:
+            return
+        await asyncio.to_thread(
+            XCom.delete,
+            key=RETURN_VALUE,
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=ti.map_index if ti.map_index is not None else -1,
+        )
 
     async def _push(self, xcoms: Mapping[str, Any]) -> None:
         """Push XComs for the waiting task, from a thread: on the event loop Airflow's call would block."""
