@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_vertex_provider.emulator import executor_input
@@ -26,6 +27,9 @@ from airflow_vertex_provider.emulator.store import Resource, Task
 from airflow_vertex_provider.states import TaskState
 
 Json = dict[str, Any]
+
+#: Bytes that Linux allows for one argument, the final NUL included (MAX_ARG_STRLEN).
+MAX_ARGUMENT = 131_072
 
 RUN_LABELS_VARIABLE = "VERTEX_AI_PIPELINES_RUN_LABELS"
 
@@ -348,6 +352,12 @@ class ContainerTask:
                 self._context.job.body["labels"],
             )
             recorded_command, recorded_args, _ = self._command(recorded)
+            if self._services.switches.launcher_argument_limit == "kept":
+                too_long = longest_argument(recorded_args)
+                if too_long >= MAX_ARGUMENT:
+                    ended = Ended(How.NOT_STARTED, text=f"Argument list too long ({too_long} bytes in one)")
+                    jobs.finish(job, ended)
+                    return ended
             ended = launcher.run(
                 [*recorded_command, *recorded_args],
                 [*command, *args],
@@ -402,6 +412,11 @@ class ContainerTask:
                 "cache", self._fingerprint(), {"parameters": parameters, "artifacts": artifacts}
             )
         return Outcome(TaskState.SUCCEEDED, parameters, artifacts)
+
+
+def longest_argument(args: Sequence[str]) -> int:
+    """Return the bytes of the longest argument."""
+    return max((len(arg.encode("utf-8", "surrogateescape")) for arg in args), default=0)
 
 
 class _Lenient(Placeholders):

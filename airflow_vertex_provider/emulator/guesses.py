@@ -326,6 +326,14 @@ GUESSES: tuple[Guess, ...] = (
         "unsure",
         9,
     ),
+    Guess(
+        "launcher_argument_limit",
+        "whether the launcher's own arguments are held to the system's 128 KiB for one argument",
+        "kept",
+        ("none",),
+        "unsure",
+        9,
+    ),
     # List
     Guess("page_size", "page size of a list request that names none", 100, (), "unsure", 6),
     Guess(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,8 @@ _FAMILIES: tuple[tuple[str, tuple[int, ...], float], ...] = (
     ("n2-highmem", (32, 48, 64, 80), 8.0),
     ("m1-ultramem", (40, 80), 24.0),
 )
+#: What a vCPU weighs against a GB of memory when the smallest machine is looked for.
+_CPU_WEIGHT = 8.0
 _GPU_FAMILIES: tuple[tuple[str, tuple[int, ...], float], ...] = (
     ("n1-standard", (4, 8, 16, 32, 64, 96), 3.75),
     ("n1-highmem", (4, 8, 16, 32, 64, 96), 6.5),
@@ -74,12 +75,12 @@ def machine_type(resources: Json) -> str:
     if not cpus and not memory:
         return "n1-standard-4" if gpu else DEFAULT_MACHINE
     fits = [
-        (max(size, math.ceil(size * per_cpu / 4)), position, f"{family}-{size}")
-        for position, (family, sizes, per_cpu) in enumerate(_GPU_FAMILIES if gpu else _FAMILIES)
+        (size * _CPU_WEIGHT + size * per_cpu, f"{family}-{size}")
+        for family, sizes, per_cpu in (_GPU_FAMILIES if gpu else _FAMILIES)
         for size in sizes
         if size >= cpus and size * per_cpu >= memory
     ]
-    return min(fits)[2] if fits else DEFAULT_MACHINE
+    return min(fits)[1] if fits else DEFAULT_MACHINE
 
 
 def _cpus(value: str | float) -> float:

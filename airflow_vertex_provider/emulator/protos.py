@@ -6,9 +6,13 @@ that the real API does not have. Google's package takes seconds to load; it is l
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
+import sys
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from airflow_vertex_provider.emulator.errors import ApiError
@@ -33,6 +37,7 @@ def load() -> None:
     """Load the API types now, so that the first request is not the slow one."""
     for name in ("PipelineJob", "CustomJob", "Operation"):
         _message_class(name)
+    check_spec({})
 
 
 def normalise(name: str, body: Mapping[str, Any], *, enums_as_ints: bool = False) -> Json:
@@ -86,13 +91,27 @@ def as_value(value: Any) -> Any:
         raise ValueError(f"not a JSON value that the API can carry: {error}") from error
 
 
+@cache
+def _pipeline_spec_class() -> Any:
+    """Return Kubeflow's PipelineSpec message, without the seconds that importing all of kfp takes."""
+    name = "kfp.pipeline_spec.pipeline_spec_pb2"
+    package = None if name in sys.modules else importlib.util.find_spec("kfp")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        path = Path(folder) / "pipeline_spec" / "pipeline_spec_pb2.py"
+        spec = importlib.util.spec_from_file_location("airflow_vertex_provider_pipeline_spec_pb2", path)
+        if path.is_file() and spec and spec.loader:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module.PipelineSpec
+    return importlib.import_module(name).PipelineSpec
+
+
 def check_spec(spec: Mapping[str, Any]) -> str | None:
     """Check a PipelineSpec against Kubeflow's published type; return what is wrong with it, or None."""
     from google.protobuf import json_format
-    from kfp.pipeline_spec import pipeline_spec_pb2
 
     try:
-        json_format.ParseDict(dict(spec), pipeline_spec_pb2.PipelineSpec())
+        json_format.ParseDict(dict(spec), _pipeline_spec_class()())
     except json_format.ParseError as error:
         return _readable(str(error))
     return None

@@ -1,0 +1,177 @@
+"""An emulator that is killed and started again on its directory loses nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from airflow_vertex_provider.emulator import VertexEmulator
+from tests.emulator.pipelines import (
+    COPY,
+    PARENT,
+    Client,
+    Pipeline,
+    output,
+    outputs,
+    say,
+    states,
+    tasks,
+    wait_for,
+)
+from tests.support.processes import free_port
+
+Launch = Callable[..., tuple["subprocess.Popen[str]", Client]]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Start the emulator's command on the test's state directory; it ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> tuple[subprocess.Popen[str], Client]:
+        command = [
+            sys.executable,
+            "-m",
+            "airflow_vertex_provider.emulator",
+            "--state-dir",
+            str(tmp_path / "state"),
+        ]
+        process = subprocess.Popen(
+            [*command, "--port", str(free_port()), *options], stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        endpoint = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert endpoint, line
+        assert f"{endpoint[0]}/" in line.replace(endpoint[0], "", 1)
+        return process, Client(endpoint[0])
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+#: Writes its process id to a file, then waits for another file.
+BLOCKED = 'echo $$ >> "$0/pids"; while [ ! -e "$0/go" ]; do sleep 0.01; done'
+#: Writes its process id to a file and ignores SIGTERM.
+STUBBORN = "trap '' TERM; echo $$ > \"$0/stubborn\"; while true; do sleep 0.05; done"
+
+
+def test_jobs_and_a_cancel_go_on_after_kill_9(launch: Launch, tmp_path: Path) -> None:
+    pipe = Pipeline("lasting").task("first", say("kept"), outputs={"Output": "STRING"})
+    pipe.task("blocked", ["sh", "-c", BLOCKED, str(tmp_path)], after=["first"])
+    pipe.python("last", COPY, inputs={"x": output("first")}, outputs={"Output": "STRING"}, after=["blocked"])
+    process, client = launch("--term-grace", "600")
+    name = client.create(pipe, "survivor")["name"]
+    ended = client.create(Pipeline("short").task("t"), "done-before")["name"]
+    cancelled = client.create(Pipeline().task("stubborn", ["sh", "-c", STUBBORN, str(tmp_path)]))["name"]
+    client.wait(ended)
+    before = client.wait_state(name, "blocked", "RUNNING")
+    orphans = [_written(tmp_path / "pids"), _written(tmp_path / "stubborn")]
+    client.call("POST", f"/v1/{cancelled}:cancel", {})
+    client.wait_state(cancelled, "stubborn", "CANCELLING")
+    first = tasks(client.get(name))["first"]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for orphan in orphans:
+        os.kill(orphan, 0)  # what the killed emulator left behind still runs
+
+    process, client = launch()
+    assert client.get(ended)["state"] == "PIPELINE_STATE_SUCCEEDED"
+    wait_for(lambda: len((tmp_path / "pids").read_text().split()) == 2, "the task to run again")
+    for orphan in orphans:
+        wait_for(partial(_gone, orphan), "the orphan to be gone")
+    (tmp_path / "go").touch()
+    job = client.wait(name)
+    assert states(job) == {"first": "SUCCEEDED", "blocked": "SUCCEEDED", "last": "SUCCEEDED"}
+    assert outputs(job, "last") == {"Output": "kept"}
+    assert tasks(job)["first"] == first
+    assert tasks(job)["blocked"]["taskId"] == before["taskId"]
+    assert tasks(job)["blocked"]["executorDetail"] == before["executorDetail"]
+    job = client.wait(cancelled)
+    assert job["state"] == "PIPELINE_STATE_CANCELLED"
+    assert states(job) == {"stubborn": "CANCELLED"}
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
+def _written(path: Path) -> int:
+    return int(wait_for(lambda: path.exists() and path.read_text().strip(), f"{path}"))
+
+
+def _gone(pid: int) -> bool:
+    command = Path(f"/proc/{pid}/cmdline")
+    return not command.exists() or not command.read_bytes()
+
+
+def test_a_stopped_emulator_keeps_everything_and_ends_its_processes(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    script = 'echo $$ > "$0/pid"; while [ ! -e "$0/go" ]; do sleep 0.01; done'
+    with VertexEmulator(state) as emulator:
+        client = Client(emulator.endpoint)
+        name = client.create(Pipeline().task("t", ["sh", "-c", script, str(tmp_path)]))["name"]
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the process")
+        pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    (tmp_path / "go").touch()
+    with VertexEmulator(state) as emulator:
+        assert states(Client(emulator.endpoint).wait(name)) == {"t": "SUCCEEDED"}
+        assert emulator.jobs()[0]["name"] == name
+
+
+def test_a_temporary_directory_is_gone_afterwards() -> None:
+    with VertexEmulator() as emulator:
+        state = emulator.state_dir
+        assert state.is_dir()
+    assert not state.exists()
+    with pytest.raises(RuntimeError, match="not running"):
+        emulator.jobs()
+
+
+def test_a_taken_port_is_said(launch: Launch, tmp_path: Path) -> None:
+    with VertexEmulator(tmp_path / "other") as emulator:
+        port = emulator.endpoint.rpartition(":")[2]
+        process = subprocess.run(
+            [sys.executable, "-m", "airflow_vertex_provider.emulator", "--port", port],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == 1
+    assert "cannot start" in process.stderr
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="no_such_switch"):
+        VertexEmulator(no_such_switch=1)
+    with pytest.raises(ValueError, match=r"cancel_finished: found 'perhaps'; allowed: 'refuse', 'accept'"):
+        VertexEmulator(cancel_finished="perhaps")
+    with pytest.raises(ValueError, match="time_scale"):
+        VertexEmulator(time_scale=-1)
+    with pytest.raises(ValueError, match="max_processes"):
+        VertexEmulator(max_processes=0)
+
+
+def test_a_purged_job_gives_its_id_back(tmp_path: Path) -> None:
+    with VertexEmulator(tmp_path, time_scale=1.0, pending_seconds=0, container_start_min_seconds=0,
+                        container_start_max_seconds=0, cancelling_seconds=0) as emulator:  # fmt: skip
+        client = Client(emulator.endpoint)
+        name = client.run(Pipeline().task("t"), "kept-a-while")["name"]
+        client.call("DELETE", f"/v1/{name}")
+        assert client.get(name)["state"] == "PIPELINE_STATE_SUCCEEDED"
+        emulator.clock.advance(3600)
+        assert client.call("GET", f"/v1/{PARENT}/pipelineJobs") == {}
+        client.run(Pipeline().task("t"), "kept-a-while")
