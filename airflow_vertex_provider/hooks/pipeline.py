@@ -24,7 +24,7 @@ from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 from airflow_vertex_provider.exceptions import VertexApiError, VertexConfigurationError
 from airflow_vertex_provider.links import console
 from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot
-from airflow_vertex_provider.states import pipeline_state, task_state
+from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES, pipeline_state, task_state
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
@@ -95,13 +95,14 @@ class VertexPipelineHook(GoogleBaseHook):
         :return: resource name, and whether this call created it.
         :raises VertexApiError: the service refused it.
         """
-        from google.api_core.exceptions import AlreadyExists
+        from google.api_core.exceptions import Conflict, NotFound
         from google.cloud.aiplatform_v1.types import PipelineJob
         from google.protobuf import json_format
 
         message = PipelineJob()
         json_format.ParseDict(dict(job), PipelineJob.pb(message))
         parent = f"projects/{self.project}/locations/{location}"
+        name = f"{parent}/pipelineJobs/{job_id}"
         client = self.client(location)
 
         def create() -> tuple[str, bool]:
@@ -109,8 +110,13 @@ class VertexPipelineHook(GoogleBaseHook):
                 created = client.create_pipeline_job(
                     parent=parent, pipeline_job=message, pipeline_job_id=job_id, timeout=CALL_TIMEOUT
                 )
-            except AlreadyExists:
-                return f"{parent}/pipelineJobs/{job_id}", False
+            except Conflict as conflict:
+                # Over REST both ALREADY_EXISTS and ABORTED are a bare 409: the job itself tells which.
+                try:
+                    found = client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+                except NotFound:
+                    raise conflict from None
+                return str(found.name), False
             return str(created.name), True
 
         return self._call(f"create pipeline job {job_id!r} in {parent}", create)
@@ -133,16 +139,19 @@ class VertexPipelineHook(GoogleBaseHook):
         :return: whether there was something to cancel; a finished job is left alone.
         :raises VertexApiError: the request failed for another reason.
         """
-        from google.api_core.exceptions import FailedPrecondition
+        from google.api_core.exceptions import BadRequest
 
         client = self.client(location_of(name))
 
         def cancel() -> bool:
             try:
                 client.cancel_pipeline_job(name=name, timeout=CALL_TIMEOUT)
-            except FailedPrecondition:
-                # What the service says of a job that is over (vertex-observed section 2).
-                return False
+            except BadRequest:
+                # What the service says of a job that is over (FAILED_PRECONDITION, which over REST is a
+                # bare 400; vertex-observed section 2): the job itself tells.
+                if pipeline_state(client.get_pipeline_job(name=name).state) in TERMINAL_PIPELINE_STATES:
+                    return False
+                raise
             return True
 
         return self._call(f"cancel pipeline job {name!r}", cancel)
@@ -244,7 +253,8 @@ def is_transient(error: BaseException) -> bool:
         api.BadGateway,
         api.GatewayTimeout,
         api.TooManyRequests,
-        api.Aborted,
+        # Over REST a bare 409; create_job has looked whether the job exists before this counts.
+        api.Conflict,
         TransportError,
         ConnectionError,
         TimeoutError,

@@ -1,0 +1,225 @@
+"""The triggers against the emulator: what they fire, how often they look, what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_vertex_provider.emulator import VertexEmulator
+from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.operators.container import VertexContainerOperator
+from airflow_vertex_provider.operators.member import VertexMemberOperator
+from airflow_vertex_provider.operators.pipeline_job import (
+    SubmitVertexPipelineOperator,
+    WaitVertexPipelineOperator,
+)
+from airflow_vertex_provider.sensors.pipeline_job import VertexPipelineJobSensor
+from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger, VertexPipelineJobTrigger
+from airflow_vertex_provider.triggers.watcher import Watch
+from tests.support.processes import wait_until
+from tests.unit.emulated import create
+
+
+async def fired(trigger: Any) -> Any:
+    events = [event async for event in trigger.run()]
+    assert len(events) == 1
+    return events[0].payload
+
+
+def reads(emulator: VertexEmulator) -> int:
+    return len([item for item in emulator.requests if item.method == "GET"])
+
+
+def test_job_trigger(hook: VertexPipelineHook) -> None:
+    name = create(hook, 3)
+    payload = asyncio.run(
+        fired(
+            VertexPipelineJobTrigger(
+                job_name=name, vertex_url="u", poll_interval=0.05, output_tasks={"g.second": "second"}
+            )
+        )
+    )
+    assert payload["outcome"]["succeeded"] is True
+    assert payload["xcoms"] == {
+        "vertex_state": "PIPELINE_STATE_SUCCEEDED",
+        "return_value": {
+            "job_name": name,
+            "state": "PIPELINE_STATE_SUCCEEDED",
+            "url": "u",
+            "outputs": {"g.second": {"got": 3}},
+        },
+    }
+
+
+def test_job_trigger_of_a_failed_job(hook: VertexPipelineHook) -> None:
+    name = create(hook, "fail")
+    payload = asyncio.run(
+        fired(VertexPipelineJobTrigger(job_name=name, poll_interval=0.05, airflow_ids={"first": "g.first"}))
+    )
+    assert payload["outcome"]["succeeded"] is False
+    assert "g.first" in payload["outcome"]["message"]
+    assert "KeyError: 'no such thing'" in payload["outcome"]["message"]
+
+
+def test_member_triggers(hook: VertexPipelineHook) -> None:
+    name = create(hook, [1])
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(
+            *(
+                fired(VertexMemberTrigger(job_name=name, task_name=task_name, poll_interval=0.05))
+                for task_name in ("first", "second")
+            )
+        )
+
+    first, second = asyncio.run(both())
+    assert first["outcome"]["value_text"] == "[1]"
+    assert second["outcome"]["value_text"] == '{"got":[1]}'
+
+
+def test_many_followers_share_one_reader(
+    hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    name = create(hook, {"gate": str(gate)})
+
+    async def run() -> tuple[int, int]:
+        before = reads(emulator)
+        waits = [
+            asyncio.create_task(
+                fired(VertexMemberTrigger(job_name=name, task_name="first", poll_interval=60.0))
+            )
+            for _ in range(50)
+        ]
+        while reads(emulator) == before:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        while_waiting = reads(emulator) - before
+        gate.touch()
+        await asyncio.to_thread(wait_until, lambda: hook.get_job(name).done or None, 30, "the job to end")
+        at_end = reads(emulator)
+        # One more follower gets its first look at once, and with it all the others.
+        waits.append(
+            asyncio.create_task(
+                fired(VertexMemberTrigger(job_name=name, task_name="first", poll_interval=60.0))
+            )
+        )
+        await asyncio.gather(*waits)
+        return while_waiting, reads(emulator) - at_end
+
+    while_waiting, after = asyncio.run(run())
+    # Followers join while the first look is under way; each may ask for one more, none for its own.
+    assert while_waiting <= 2
+    assert after <= 2
+    assert not Watch._running
+
+
+def test_cancelled_follower_leaves_nothing(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    name = create(hook, {"gate": str(tmp_path / "never")})
+
+    async def run() -> list[bool]:
+        wait = asyncio.create_task(fired(VertexPipelineJobTrigger(job_name=name, poll_interval=0.05)))
+        while not Watch._running:
+            await asyncio.sleep(0.01)
+        wait.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wait
+        readers = [task for task in asyncio.all_tasks() if task.get_name().startswith("watch")]
+        await asyncio.wait(readers, timeout=10)
+        return [task.cancelled() for task in readers]
+
+    assert asyncio.run(run()) == [True]
+    assert not Watch._running
+
+
+def test_transient_errors_are_waited_out(hook: VertexPipelineHook, emulator: VertexEmulator) -> None:
+    name = create(hook, 1)
+    emulator.faults.add("pipelineJobs.get", error="UNAVAILABLE", count=2)
+    payload = asyncio.run(fired(VertexPipelineJobTrigger(job_name=name, poll_interval=0.05)))
+    assert payload["outcome"]["succeeded"] is True
+
+
+def test_unknown_job_fails(hook: VertexPipelineHook) -> None:
+    name = "projects/demo-project/locations/europe-west4/pipelineJobs/none"
+    payload = asyncio.run(fired(VertexPipelineJobTrigger(job_name=name, poll_interval=0.05)))
+    assert payload["outcome"]["succeeded"] is False
+    assert "none" in payload["outcome"]["message"]
+
+
+@pytest.mark.parametrize("job_name", ["None", ""])
+def test_missing_job_name_fails_plainly(emulator: VertexEmulator, job_name: str) -> None:
+    payload = asyncio.run(fired(VertexMemberTrigger(job_name=job_name, task_name="t", poll_interval=0.05)))
+    assert "pipelineJobs" in payload["outcome"]["message"]
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_on_kill(hook: VertexPipelineHook, tmp_path: Path, cancel: bool) -> None:
+    name = create(hook, {"gate": str(tmp_path / "never")})
+    trigger = VertexPipelineJobTrigger(job_name=name, cancel_on_kill=cancel)
+    asyncio.run(trigger.on_kill())
+    state = hook.get_job(name).state_text
+    assert ("CANCEL" in state) is cancel
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        VertexPipelineJobTrigger(
+            job_name="j",
+            vertex_url="u",
+            vertex_logs_url="l",
+            gcp_conn_id="c",
+            impersonation_chain=["a", "b"],
+            project_id="p",
+            poll_interval=1.5,
+            end_in_trigger=True,
+            airflow_ids={"a": "b"},
+            output_tasks={"c": "d"},
+            cancel_on_kill=False,
+        ),
+        VertexMemberTrigger(
+            job_name="j",
+            task_name="t",
+            multiple_outputs=True,
+            push_value=False,
+            impersonation_chain="x",
+            end_in_trigger=True,
+        ),
+    ],
+    ids=lambda trigger: type(trigger).__name__,
+)
+def test_serialises_and_comes_back(trigger: Any) -> None:
+    path, kwargs = trigger.serialize()
+    assert path == f"{type(trigger).__module__}.{type(trigger).__name__}"
+    assert type(trigger)(**kwargs).serialize() == (path, kwargs)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        SubmitVertexPipelineOperator,
+        WaitVertexPipelineOperator,
+        VertexMemberOperator,
+        VertexContainerOperator,
+        VertexPipelineJobSensor,
+    ],
+)
+def test_template_fields_exist(operator: Any) -> None:
+    names = set(operator.template_fields)
+    instance = {
+        SubmitVertexPipelineOperator: lambda: SubmitVertexPipelineOperator(
+            task_id="t", graph={}, pipeline={}
+        ),
+        WaitVertexPipelineOperator: lambda: WaitVertexPipelineOperator(task_id="t", submit_task_id="s"),
+        VertexContainerOperator: lambda: VertexContainerOperator(task_id="t"),
+        VertexPipelineJobSensor: lambda: VertexPipelineJobSensor(task_id="t", job_name="j"),
+    }.get(operator)
+    if instance is None:
+        annotated = set(VertexMemberOperator.__mro__[1].__annotations__)
+        assert names <= annotated
+    else:
+        built = instance()
+        assert all(hasattr(built, name) for name in names)
