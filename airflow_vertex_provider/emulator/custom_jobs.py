@@ -25,6 +25,9 @@ FINAL_STATES = frozenset(
     {"JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
 )
 
+#: How many lines of error output an error shows, if it shows any.
+_DETAIL_LINES = 20
+
 #: Default of ``scheduling.timeout``: seven days.
 DEFAULT_TIMEOUT = 604800.0
 
@@ -232,8 +235,16 @@ class CustomJobs:
         return {
             "code": code,
             "message": f"The replica workerpool0-0 exited with a non-zero status of {ended.status}. "
+            + self._detail(resource)
             + self._logs_sentence(resource),
         }
+
+    def _detail(self, resource: Resource) -> str:
+        """Return what sometimes stands between the two sentences: the end of the error output."""
+        if self._services.switches.replica_error_detail == "never":
+            return ""
+        lines = [text for _, stream, text in self.log(resource.id).read()[0] if stream == "stderr"]
+        return "Termination reason: Error. \n" + "\n".join(lines[-_DETAIL_LINES:]) + "\n"
 
     def _logs_sentence(self, resource: Resource) -> str:
         url = "https://console.cloud.google.com/logs/viewer?" + urllib.parse.urlencode(

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+#: The marks in docs/emulator.md between which the table stands.
+DOCS_START = "<!-- guesses: made by airflow_vertex_provider.emulator.guesses.guesses_table -->"
+DOCS_END = "<!-- end of guesses -->"
+
 Choice = str | int | float | bool
 
 
@@ -126,6 +130,14 @@ GUESSES: tuple[Guess, ...] = (
     # Errors
     Guess(
         "replica_error_code", "rpc code of a task whose container exits non-zero", 3, (2, 9, 13), "unsure", 2
+    ),
+    Guess(
+        "replica_error_detail",
+        "whether the end of the container's error output stands in the replica's error",
+        "never",
+        ("always",),
+        "likely",
+        2,
     ),
     Guess(
         "job_error_third_part",
@@ -398,3 +410,12 @@ def guesses_table() -> str:
             f"{guess.section} |"
         )
     return "\n".join(lines)
+
+
+def with_guesses(text: str) -> str:
+    """Return a document with the table of guesses put between its two marks."""
+    head, start, rest = text.partition(f"{DOCS_START}\n")
+    _, end, tail = rest.partition(DOCS_END)
+    if not start or not end:
+        raise ValueError(f"the document lacks {DOCS_START!r} or {DOCS_END!r}")
+    return f"{head}{start}{guesses_table()}\n{end}{tail}"

@@ -177,6 +177,7 @@ class StorageApi:
             "storageClass": "STANDARD",
             "size": str(stat.st_size),
             "md5Hash": base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode(),
+            "crc32c": _crc32c(content),
             "etag": str(stat.st_mtime_ns // 1000),
             "timeCreated": changed,
             "updated": changed,
@@ -277,6 +278,13 @@ def _multipart(call: Call) -> tuple[Json, bytes]:
     head, content = (piece.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for piece in pieces[1:3])
     metadata: Json = json.loads(head)
     return metadata, content
+
+
+def _crc32c(content: bytes) -> str:
+    """Return the checksum that Google's client wants to see after an upload."""
+    import google_crc32c
+
+    return base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
 
 
 def _json_response(body: Json) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,13 +14,19 @@ from tests.emulator.pipelines import Client
 
 @pytest.fixture
 def start_emulator() -> Iterator[Callable[..., VertexEmulator]]:
-    """Start emulators with any switches; they end with the test."""
-    with ExitStack() as stack:
+    """Start emulators with any switches; they end with the test, all at the same time."""
+    started: list[VertexEmulator] = []
 
-        def start(**options: Any) -> VertexEmulator:
-            return stack.enter_context(VertexEmulator(**options))
+    def start(**options: Any) -> VertexEmulator:
+        emulator = VertexEmulator(**options)
+        emulator.start()
+        started.append(emulator)
+        return emulator
 
-        yield start
+    yield start
+    if started:
+        with ThreadPoolExecutor(len(started)) as pool:
+            list(pool.map(VertexEmulator.stop, started))
 
 
 @pytest.fixture

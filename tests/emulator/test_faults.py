@@ -98,7 +98,8 @@ def test_no_quota_at_the_start_of_a_task(emulator: VertexEmulator, client: Clien
         "message": "com.google.cloud.ai.platform.common.errors.AiPlatformException: "
         "code=RESOURCE_EXHAUSTED, "
         "message=The following quota metrics exceed quota limits: "
-        "aiplatform.googleapis.com/custom_model_training_cpus, cause=null; Failed to handle the pipeline task. "
+        "aiplatform.googleapis.com/custom_model_training_cpus, cause=null; "
+        "Failed to handle the pipeline task. "
         f"Task: Project number: {job['name'].split('/')[1]}, "
         f"Job id: {job['labels']['vertex-ai-pipelines-run-billing-id']}, Task id: {entry['taskId']}, "
         f"Task name: needs-gpu, Task state: DRIVER_SUCCEEDED, Execution name: {entry['execution']['name']}",

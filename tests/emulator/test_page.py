@@ -1,0 +1,94 @@
+"""The page and what it asks for."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from airflow_vertex_provider.emulator import VertexEmulator
+from airflow_vertex_provider.emulator import server as server_module
+from tests.emulator.pipelines import LOCATION, PROJECT, Client, Pipeline, say
+
+PAGE = Path(server_module.__file__).with_name("page") / "index.html"
+
+
+def _text(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        assert answer.headers.get_content_type() == "text/html"
+        return str(answer.read().decode())
+
+
+def test_the_page_is_one_file_with_nothing_from_elsewhere(emulator: VertexEmulator) -> None:
+    page = _text(emulator.page_url)
+    assert page == _text(emulator.run_url(PROJECT, LOCATION, "any")) == PAGE.read_text()
+    addresses = set(re.findall(r"https?://[^\s\"'`)]+", page))
+    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not an address that is asked
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"(?!data:)", page)
+    assert "prefers-color-scheme: dark" in page
+    assert "innerHTML" not in page  # names and logs are text, never markup
+
+
+def test_runs_and_their_filter(client: Client) -> None:
+    client.run(Pipeline("good").task("t"), "first-run", displayName="First")
+    client.run(Pipeline("bad").task("t", ["false"]), "second-run", displayName="Second")
+    runs = client.call("GET", "/emulator/runs")
+    assert [run["id"] for run in runs] == ["second-run", "first-run"]
+    assert runs[0]["tasks"] == {"FAILED": 1}
+    assert runs[1]["state"] == "PIPELINE_STATE_SUCCEEDED"
+    found = client.call("GET", "/emulator/runs", query={"state": "PIPELINE_STATE_FAILED"})
+    assert [run["id"] for run in found] == ["second-run"]
+    assert [run["id"] for run in client.call("GET", "/emulator/runs", query={"text": "First"})] == [
+        "first-run"
+    ]
+
+
+def test_a_run_with_graph_states_values_machines_and_log(client: Client) -> None:
+    inner = Pipeline("inner").task("deep", ["sh", "-c", "echo one; echo two >&2"])
+    pipe = Pipeline().task("up", say("v"), outputs={"Output": "STRING"}).nested("sub", inner, after=["up"])
+    client.run(pipe, "a-run")
+    base = f"/emulator/runs/{PROJECT}/{LOCATION}/a-run"
+    run = client.call("GET", base)
+    assert run["graph"] == [
+        {"path": "up", "name": "up", "upstream": []},
+        {
+            "path": "sub",
+            "name": "sub",
+            "upstream": ["up"],
+            "inside": [{"path": "sub/deep", "name": "deep", "upstream": []}],
+        },
+    ]
+    assert {path: task["state"] for path, task in run["tasks"].items()} == dict.fromkeys(
+        ("", "up", "sub", "sub/deep"), "SUCCEEDED"
+    )
+    machine = run["tasks"]["sub/deep"]["customJobs"][0]["jobSpec"]["workerPoolSpecs"][0]["machineSpec"]
+    assert machine == {"machineType": "e2-standard-4"}
+    log = client.call("GET", f"{base}/tasks/{run['tasks']['sub/deep']['taskId']}/log")
+    assert sorted(line[1:] for line in log[0]["lines"]) == [["stderr", "two"], ["stdout", "one"]]
+
+
+def test_what_is_not_there_is_404(client: Client) -> None:
+    for path in ("/emulator/runs/p/l/none", "/emulator/runs/p/l/none/tasks/1/log"):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(client.endpoint + path, timeout=30)
+        assert error.value.code == 404
+        error.value.close()
+
+
+def test_a_connection_for_airflow(emulator: VertexEmulator) -> None:
+    connection = json.loads(emulator.connection_json(project="p", location="l", pipeline_root="gs://b/r"))
+    assert connection == {
+        "conn_type": "google_cloud_platform",
+        "extra": {
+            "project": "p",
+            "is_anonymous": True,
+            "api_endpoint": emulator.endpoint,
+            "storage_endpoint": emulator.endpoint,
+            "location": "l",
+            "pipeline_root": "gs://b/r",
+        },
+    }
