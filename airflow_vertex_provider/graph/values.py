@@ -118,8 +118,9 @@ class Values:
             if any(str(key).startswith("$") for key in value):
                 self.refuse(field, value, "dict keys that do not begin with '$' beside templates or outputs")
             return {str(key): self.node(f"{field}[{key!r}]", item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.node(f"{field}[{index}]", item) for index, item in enumerate(value)]
+        if isinstance(value, list | tuple):
+            items = [self.node(f"{field}[{index}]", item) for index, item in enumerate(value)]
+            return items if isinstance(value, list) else {"$tuple": items}
         self.refuse(field, value, "a list in place of this when it holds templates or outputs of tasks")
         return None
 

@@ -205,6 +205,9 @@ def write_parameter(
 
     :raises VertexValueError: the value cannot be carried.
     """
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple):
+        # What a mapped task returned: Airflow fetches its items one by one as they are asked for.
+        value = list(value)
     try:
         text = protocol.encode(value)
     except VertexValueError as error:

@@ -381,6 +381,8 @@ def resolve(node: Any, inputs: dict[str, Any]) -> Any:
         return node
     if "$lit" in node and len(node) == 1:
         return untag(node["$lit"])
+    if "$tuple" in node and len(node) == 1:
+        return tuple([resolve(item, inputs) for item in node["$tuple"]])
     if "$in" not in node or not set(node) <= {"$in", "get", "text"}:
         return {key: resolve(item, inputs) for key, item in node.items()}
     name = node["$in"]

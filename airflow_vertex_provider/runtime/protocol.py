@@ -14,8 +14,8 @@ travels as a reference to a file, see :class:`Reference`.
 A *configuration* says what the container runs; :func:`python_config` and :func:`bash_config` build it.
 Where it needs a value it holds a *node*: JSON in which ``{"$in": input}`` stands for the value of an
 input parameter (with ``"get": key`` for one item of a dict, with ``"text": true`` for the undecoded
-text) and ``{"$lit": data}`` for a constant in tagged form. :func:`from_input` and :func:`constant` make
-them.
+text) and ``{"$lit": data}`` for a constant in tagged form. ``{"$tuple": [node, ...]}`` is a tuple of nodes.
+:func:`from_input` and :func:`constant` make them.
 """
 
 from __future__ import annotations

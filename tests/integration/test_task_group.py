@@ -146,6 +146,7 @@ def test_every_kind_of_member(airflow_deployment: AirflowDeployment) -> None:
     assert value("g.written") == "hello world"
     assert value("g.own_machine") == ["hi", "hello world", int(day[:4])]
     assert value("g.take") == "hi"
+    assert value("g.total") == [14, ["3", [1, 4, 9]], "tuple"]
     assert value("outside") == "hello world"
     assert airflow.xcom("vertex_kinds", run_id, "g.pair", "left") == "hi"
     assert set(airflow.states("vertex_kinds", run_id).values()) == {"success"}

@@ -121,7 +121,17 @@ def kinds() -> None:
     def outside(right: Any) -> Any:
         return right
 
+    @task
+    def square(number: int) -> int:
+        return number * number
+
+    @task
+    def total(numbers, pair_of):  # type: ignore[no-untyped-def]
+        return [sum(numbers), list(pair_of), type(pair_of).__name__]
+
+    squares = square.expand(number=[1, 2, 3])
     with VertexTaskGroup("g", **OPTIONS):
+        total(squares, ("{{ params.n }}", squares))
         operator = PythonOperator(
             task_id="classic",
             python_callable=classic,
