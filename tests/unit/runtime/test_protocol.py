@@ -95,7 +95,9 @@ def same(left: Any, right: Any) -> bool:
     if type(left) is not type(right):
         return False
     if isinstance(left, float):
-        return math.copysign(1, left) == math.copysign(1, right) and (left == right or left != left)
+        # A NaN's sign means nothing, and JSON has no place for it; a zero's sign must stay.
+        both_nan = math.isnan(left) and math.isnan(right)
+        return both_nan or (left == right and math.copysign(1, left) == math.copysign(1, right))
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, dict):
