@@ -305,7 +305,7 @@ class ContainerTask:
                 smallest_machine=switches.machine_for_resources == "smallest",
             ),
         }
-        for field in ("network", "reservedIpRanges"):
+        for field in ("network", "reservedIpRanges", "pscInterfaceConfig"):
             if context.job.body.get(field):
                 body["jobSpec"][field] = context.job.body[field]
         if context.job.body.get("encryptionSpec"):

@@ -25,6 +25,9 @@ FINAL_STATES = frozenset(
     {"JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
 )
 
+#: The label that the service itself puts on a pipeline job and all that it makes.
+BILLING_LABEL = "vertex-ai-pipelines-run-billing-id"
+
 #: How many lines of error output an error shows, if it shows any.
 _DETAIL_LINES = 20
 
@@ -50,8 +53,9 @@ def check_labels(labels: dict[str, str], path: str, errors: FieldErrors) -> None
             good = text == text.lower() and max(len(key), len(value)) <= 63
         if not good:
             errors.add(path, f"{LABELS_TEXT} Found {key!r}: {value!r}.")
-    if len(labels) > 64:
-        errors.add(path, f"{LABELS_TEXT} Found {len(labels)} labels.")
+    own = sum(key != BILLING_LABEL for key in labels)
+    if own > 64:
+        errors.add(path, f"{LABELS_TEXT} Found {own} labels.")
 
 
 class CustomJobs:
@@ -76,7 +80,9 @@ class CustomJobs:
             body.pop(name, None)
         _check(body)
         services = self._services
-        identifier = services.ids.numeric()
+        identifier = services.store.unused_id(
+            "customJobs", place.number, place.location, services.ids.numeric
+        )
         now = services.clock.stamp()
         body = {
             "name": f"{place.parent}/customJobs/{identifier}",

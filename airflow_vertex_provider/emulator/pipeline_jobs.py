@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_vertex_provider.emulator import protos
 from airflow_vertex_provider.emulator.clock import parse_time
-from airflow_vertex_provider.emulator.custom_jobs import check_labels
+from airflow_vertex_provider.emulator.custom_jobs import BILLING_LABEL, check_labels
 from airflow_vertex_provider.emulator.errors import ApiError, FieldErrors
 from airflow_vertex_provider.emulator.names import Place
 from airflow_vertex_provider.emulator.parameters import check_type
@@ -19,8 +19,6 @@ from airflow_vertex_provider.emulator.store import Resource
 from airflow_vertex_provider.states import PipelineState
 
 Json = dict[str, Any]
-
-BILLING_LABEL = "vertex-ai-pipelines-run-billing-id"
 
 _JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,126}")
 _ROOT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?")
@@ -48,7 +46,12 @@ def create(services: Services, place: Place, body: Json, job_id: str) -> Resourc
             "You do not have permission to act as service_account: "
             f"{account or place.default_service_account}. (or it may not exist).",
         )
-    job_id = job_id or f"{plan.name}-{services.clock.now():%Y%m%d%H%M%S}-{numeric[:6]}"
+    job_id = job_id or services.store.unused_id(
+        "pipelineJobs",
+        place.number,
+        place.location,
+        lambda: f"{plan.name[:90]}-{services.clock.now():%Y%m%d%H%M%S}-{services.ids.numeric()[:6]}",
+    )
     now = services.clock.stamp()
     body = {
         "name": f"{place.parent}/pipelineJobs/{job_id}",

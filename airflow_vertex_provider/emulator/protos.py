@@ -92,8 +92,8 @@ def as_value(value: Any) -> Any:
 
 
 @cache
-def _pipeline_spec_class() -> Any:
-    """Return Kubeflow's PipelineSpec message, without the seconds that importing all of kfp takes."""
+def _pipeline_spec_module() -> Any:
+    """Return the module of Kubeflow's PipelineSpec, without the seconds that importing all of kfp takes."""
     name = "kfp.pipeline_spec.pipeline_spec_pb2"
     package = None if name in sys.modules else importlib.util.find_spec("kfp")
     for folder in (package.submodule_search_locations or ()) if package else ():
@@ -102,8 +102,8 @@ def _pipeline_spec_class() -> Any:
         if path.is_file() and spec and spec.loader:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
-            return module.PipelineSpec
-    return importlib.import_module(name).PipelineSpec
+            return module
+    return importlib.import_module(name)
 
 
 def check_spec(spec: Mapping[str, Any]) -> str | None:
@@ -111,7 +111,10 @@ def check_spec(spec: Mapping[str, Any]) -> str | None:
     from google.protobuf import json_format
 
     try:
-        json_format.ParseDict(dict(spec), _pipeline_spec_class()())
+        json_format.ParseDict(dict(spec), _pipeline_spec_module().PipelineSpec())
+        # In the spec this part is a free-form Struct, but it has a type of its own.
+        deployment = spec.get("deploymentSpec") or {}
+        json_format.ParseDict(dict(deployment), _pipeline_spec_module().PipelineDeploymentConfig())
     except json_format.ParseError as error:
         return _readable(str(error))
     return None

@@ -157,7 +157,7 @@ def collect_inputs(
     component = task.component
     values: Json = {}
     written: set[str] = set()  # values that stand in the spec itself
-    for name in {**component.parameters, **task.parameters}:
+    for name in sorted({**component.parameters, **task.parameters}):
         source = task.parameters.get(name)
         declared = component.parameters.get(name)
         found: Any = MISSING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import shutil
@@ -10,7 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import uvicorn
 
@@ -33,6 +34,20 @@ Json = dict[str, Any]
 
 #: The only address it listens on: it runs whatever it is sent, so nobody else may reach it.
 HOST = "127.0.0.1"
+
+
+def _lock(state_dir: Path) -> IO[str]:
+    """Take a state directory for this process; the system gives it back, however the process ends.
+
+    :raises OSError: another emulator has it, and would run the same jobs.
+    """
+    file = (state_dir / "lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise OSError(error.errno, f"another emulator uses the state directory {state_dir}") from error
+    return file
 
 
 class VertexEmulator:
@@ -91,6 +106,7 @@ class VertexEmulator:
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
+        self._lock: IO[str] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -109,7 +125,7 @@ class VertexEmulator:
     def start(self) -> None:
         """Listen, take up unfinished jobs, and return once requests are answered.
 
-        :raises OSError: the port is taken.
+        :raises OSError: the port is taken, or another emulator uses the state directory.
         """
         if self._services is not None:
             raise RuntimeError("the emulator is running already")
@@ -122,6 +138,11 @@ class VertexEmulator:
             raise
         state_dir = self._state_dir or Path(tempfile.mkdtemp(prefix="vertex-emulator-"))
         state_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock = _lock(state_dir)
+        except OSError:
+            self._socket.close()
+            raise
         protos.load()
         services = Services(
             state_dir,
@@ -176,6 +197,8 @@ class VertexEmulator:
         self._services.store.close()
         if self._socket is not None:
             self._socket.close()
+        if self._lock is not None:
+            self._lock.close()
         if self._state_dir is None:
             shutil.rmtree(self._services.state_dir)
         self._services = self._engine = self._server = self._thread = self._socket = None

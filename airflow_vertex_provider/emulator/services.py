@@ -39,7 +39,7 @@ class Services:
 
     def __post_init__(self) -> None:
         self.slots = threading.Semaphore(self.max_processes)
-        for folder in (self.gcs, self.logs, self.work):
+        for folder in (self.gcs, self.logs, self.work, self.uploads):
             folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -51,6 +51,11 @@ class Services:
     def logs(self) -> Path:
         """Folder of the custom jobs' logs."""
         return self.state_dir / "logs"
+
+    @property
+    def uploads(self) -> Path:
+        """Folder of objects that are still being written."""
+        return self.state_dir / "uploads"
 
     @property
     def work(self) -> Path:

@@ -200,7 +200,8 @@ class _Reader:
     def dag(self, data: Mapping[str, Any], owner: Component, path: str, depth: int) -> Dag:
         raw: Mapping[str, Json] = data.get("tasks", {})
         tasks = {
-            key: self.task(key, item, raw, owner, f"{path}.tasks[{key}]", depth) for key, item in raw.items()
+            key: self.task(key, item, raw, owner, f"{path}.tasks[{key}]", depth)
+            for key, item in sorted(raw.items())  # a protobuf map has no order of its own
         }
         dag = Dag(self.ordered(tasks, path))
         outputs = data.get("outputs", {})

@@ -246,7 +246,7 @@ class StorageApi:
                 http_status=412,
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name[:200]}.{self._services.ids.metadata()}")
+        temporary = self._services.uploads / self._services.ids.metadata()
         temporary.write_bytes(content)
         temporary.replace(path)
         return _json_response(self._show_object(bucket, name, path))

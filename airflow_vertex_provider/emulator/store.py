@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +112,13 @@ class Store:
             except sqlite3.IntegrityError:
                 return None
             return Resource(cursor.lastrowid or 0, kind, project, location, identifier, body, notes)
+
+    def unused_id(self, kind: str, project: str, location: str, draw: Callable[[], str]) -> str:
+        """Draw ids until one is free; with a fixed seed a restart draws the same ones again."""
+        while True:
+            identifier = draw()
+            if self.find(kind, project, location, identifier) is None:
+                return identifier
 
     def find(self, kind: str, project: str, location: str, identifier: str) -> Resource | None:
         """Return the resource with that id, or ``None``."""

@@ -233,7 +233,9 @@ class VertexApi:
     def _operation(
         self, place: Place, metadata: str, response: Json | None, waits_for: list[int] | None = None
     ) -> Json:
-        identifier = self._services.ids.numeric()
+        identifier = self._store.unused_id(
+            "operations", place.number, place.location, self._services.ids.numeric
+        )
         now = self._services.clock.stamp()
         body: Json = {
             "name": f"{place.parent}/operations/{identifier}",

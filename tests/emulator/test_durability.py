@@ -154,6 +154,23 @@ def test_a_taken_port_is_said(launch: Launch, tmp_path: Path) -> None:
     assert "cannot start" in process.stderr
 
 
+def test_a_state_directory_has_one_emulator_at_a_time(tmp_path: Path) -> None:
+    with VertexEmulator(tmp_path), pytest.raises(OSError, match="another emulator uses the state directory"):
+        VertexEmulator(tmp_path).start()
+    with VertexEmulator(tmp_path):
+        pass
+
+
+def test_a_seed_repeats_ids_and_does_not_mind_a_restart(tmp_path: Path) -> None:
+    seen = []
+    for state in ("a", "a", "b"):
+        with VertexEmulator(tmp_path / state, seed=5) as emulator:
+            job = Client(emulator.endpoint).run(Pipeline().task("t"))
+            assert job["state"] == "PIPELINE_STATE_SUCCEEDED"
+            seen.append(tasks(job)["t"]["executorDetail"]["containerDetail"]["mainJob"])
+    assert seen[0] == seen[2] != seen[1]
+
+
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="no_such_switch"):
         VertexEmulator(no_such_switch=1)

@@ -214,6 +214,8 @@ B = ("root", "dag", "tasks", "b")
         (_set("schemaVersion", "2.0.0"), "found '2.0.0'"),
         (_set("root", {}), "root.dag is missing"),
         (_set("noSuchKey", 1), 'Unknown name "noSuchKey"'),
+        (_set("deploymentSpec", "executors", "exec-b", "container", "command", {"a": 1}), "command"),
+        (_set("deploymentSpec", "executors", "exec-b", "noSuchKind", {}), 'Unknown name "noSuchKind"'),
         (
             _set(
                 "components",
