@@ -6,7 +6,6 @@ that the real API does not have. Google's package takes seconds to load; it is l
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import re
 import sys
@@ -103,7 +102,9 @@ def _pipeline_spec_module() -> Any:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             return module
-    return importlib.import_module(name)
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    return pipeline_spec_pb2
 
 
 def check_spec(spec: Mapping[str, Any]) -> str | None:
