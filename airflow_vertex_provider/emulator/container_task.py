@@ -20,6 +20,7 @@ from airflow_vertex_provider.emulator.executor_input import VERTEX_MOUNT, Output
 from airflow_vertex_provider.emulator.executors import Ended, How
 from airflow_vertex_provider.emulator.launcher import Launcher, is_launcher
 from airflow_vertex_provider.emulator.machines import plain_job_spec
+from airflow_vertex_provider.emulator.names import project_number
 from airflow_vertex_provider.emulator.placeholders import Placeholders, UnknownPlaceholderError
 from airflow_vertex_provider.emulator.run_context import Inputs, Outcome, RunContext, TaskError, resolve
 from airflow_vertex_provider.emulator.spec import TaskSpec
@@ -30,6 +31,8 @@ Json = dict[str, Any]
 
 #: Bytes that Linux allows for one argument, the final NUL included (MAX_ARG_STRLEN).
 MAX_ARGUMENT = 131_072
+
+_CUSTOM_JOB_URI = re.compile(r"/projects/([^/\"]+)/locations/([^/\"]+)/customJobs/([0-9]+)")
 
 RUN_LABELS_VARIABLE = "VERTEX_AI_PIPELINES_RUN_LABELS"
 
@@ -73,11 +76,21 @@ class ContainerTask:
             self._records.set_state(self._record, TaskState.FAILED, error.status)
             return Outcome(TaskState.FAILED)
         except _CancelledError:
+            self._cancel_resources()
             outcome = None
         if outcome is not None:
             return outcome
         self._records.set_state(self._record, TaskState.CANCELLED, self._context.cancelled_error())
         return Outcome(TaskState.CANCELLED)
+
+    def _cancel_resources(self) -> None:
+        """Cancel the custom jobs that a cancelled container has named in its ``gcp_resources`` (rule 16)."""
+        path = self._services.local(self._folder) / "gcp_resources"
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        for project, location, identifier in _CUSTOM_JOB_URI.findall(text):
+            job = self._services.store.find("customJobs", project_number(project), location, identifier)
+            if job is not None and job.body["state"] not in FINAL_STATES:
+                self._context.custom_jobs.cancel(job.key)
 
     # Inputs and outputs
 

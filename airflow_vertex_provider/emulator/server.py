@@ -35,6 +35,10 @@ Json = dict[str, Any]
 #: The only address it listens on: it runs whatever it is sent, so nobody else may reach it.
 HOST = "127.0.0.1"
 
+#: Seconds an idle connection stays open. Google's SDK asks every five seconds, which is also uvicorn's
+#: default: connections would be closed just as they are used again.
+KEEP_ALIVE = 600
+
 
 def _lock(state_dir: Path) -> IO[str]:
     """Take a state directory for this process; the system gives it back, however the process ends.
@@ -173,6 +177,7 @@ class VertexEmulator:
             lifespan="off",
             proxy_headers=False,
             timeout_graceful_shutdown=1,
+            timeout_keep_alive=KEEP_ALIVE,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,9 +12,21 @@ from airflow_vertex_provider.emulator import VertexEmulator
 from tests.emulator.pipelines import Client
 
 
+@pytest.fixture(scope="session")
+def stopping() -> Iterator[Callable[[VertexEmulator], None]]:
+    """Stop emulators in the background: each takes a while to close its connections."""
+    with ThreadPoolExecutor(8) as pool:
+        stops: list[Future[None]] = []
+        yield lambda emulator: stops.append(pool.submit(emulator.stop))
+        for stop in stops:
+            stop.result()
+
+
 @pytest.fixture
-def start_emulator() -> Iterator[Callable[..., VertexEmulator]]:
-    """Start emulators with any switches; they end with the test, all at the same time."""
+def start_emulator(
+    stopping: Callable[[VertexEmulator], None],
+) -> Iterator[Callable[..., VertexEmulator]]:
+    """Start emulators with any switches; they end with the test."""
     started: list[VertexEmulator] = []
 
     def start(**options: Any) -> VertexEmulator:
@@ -24,9 +36,8 @@ def start_emulator() -> Iterator[Callable[..., VertexEmulator]]:
         return emulator
 
     yield start
-    if started:
-        with ThreadPoolExecutor(len(started)) as pool:
-            list(pool.map(VertexEmulator.stop, started))
+    for emulator in started:
+        stopping(emulator)
 
 
 @pytest.fixture

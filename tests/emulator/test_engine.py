@@ -12,6 +12,7 @@ import pytest
 from airflow_vertex_provider.emulator import VertexEmulator
 from tests.emulator.pipelines import (
     COPY,
+    PARENT,
     PROJECT,
     Client,
     Json,
@@ -481,6 +482,25 @@ def test_cancel_ends_processes_and_what_would_come_after(
     ]
     custom_job = client.get(tasks(job)["runs"]["executorDetail"]["containerDetail"]["mainJob"])
     assert custom_job["state"] == "JOB_STATE_CANCELLED"
+
+
+def test_cancel_reaches_custom_jobs_that_a_container_has_named(
+    client: Client, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    pool = {"machineSpec": {"machineType": "n1-standard-4"}, "replicaCount": "1"}
+    pool["containerSpec"] = {"imageUri": "i", "command": ["sleep", "300"]}
+    body = {"displayName": "launched", "jobSpec": {"workerPoolSpecs": [pool]}}
+    made = client.call("POST", f"/v1/{PARENT}/customJobs", body)["name"]
+    uri = f"https://europe-west4-aiplatform.googleapis.com/v1/{made}"
+    resources = json.dumps({"resources": [{"resourceType": "CustomJob", "resourceUri": uri}]})
+    script = 'printf %s "$0" > "$1"; touch "$2/named"; sleep 300'
+    file = "{{$.outputs.parameters['gcp_resources'].output_file}}"
+    command = ["sh", "-c", script, resources, file, str(tmp_path)]
+    name = client.create(Pipeline().task("t", command, outputs={"gcp_resources": "STRING"}))["name"]
+    wait_for((tmp_path / "named").exists, "the file")
+    client.call("POST", f"/v1/{name}:cancel", {})
+    assert client.wait(name)["state"] == "PIPELINE_STATE_CANCELLED"
+    wait_for(lambda: client.get(made)["state"] == "JOB_STATE_CANCELLED", "the custom job to be cancelled")
 
 
 def test_a_process_group_ends_with_its_first_process(client: Client, tmp_path: Path) -> None:
