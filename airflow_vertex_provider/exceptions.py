@@ -20,7 +20,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+try:
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+except ImportError:  # Airflow 3.1 has them elsewhere; delete when 3.2 is the lowest supported.
+    from airflow.exceptions import AirflowException, AirflowFailException  # type: ignore[attr-defined, no-redef]
 
 
 class VertexProviderError(AirflowException):

@@ -87,7 +87,10 @@ def run_dag_test(
 
 def _child(dag_file: Path, dag_id: str, conf: dict[str, Any]) -> None:
     """Run the DAG and print the result."""
-    from airflow.dag_processing.dagbag import DagBag
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import select

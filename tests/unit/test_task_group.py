@@ -12,7 +12,6 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, TaskGroup, chain, task, task_group
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_vertex_provider import (
     CustomJob,
@@ -23,6 +22,7 @@ from airflow_vertex_provider import (
     vertex_task_group,
 )
 from airflow_vertex_provider.exceptions import VertexConfigurationError, VertexGroupError
+from airflow_vertex_provider.operators.waiting import triggers_can_end_tasks
 
 SUBMIT = "train.submit_pipeline"
 WAIT = "train.wait_for_pipeline"
@@ -79,7 +79,10 @@ class TestShape:
         assert dag.get_task("train.source").task_type == "VertexMemberOperator"
         assert dag.get_task("train.second").operator_name == "Vertex: @task"
 
+    @pytest.mark.skipif(not triggers_can_end_tasks(), reason="this Airflow starts no task in the triggerer")
     def test_serialises_and_reads_back(self) -> None:
+        from airflow.serialization.serialized_objects import DagSerialization
+
         with DAG("d") as dag:
             with group():
                 source()

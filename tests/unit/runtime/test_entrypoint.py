@@ -638,8 +638,9 @@ def test_cancelled_function_runs_its_finally(container: Container) -> None:
 def wait_until_ended() -> None:
     import time
 
-    print("waiting")
     try:
+        # Within the block: the signal follows this line at once.
+        print("waiting")
         time.sleep(60)
     finally:
         print("cleaned up")

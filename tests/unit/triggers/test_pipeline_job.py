@@ -122,12 +122,13 @@ def test_cancelled_follower_leaves_nothing(hook: VertexPipelineHook, tmp_path: P
 
     async def run() -> list[bool]:
         wait = asyncio.create_task(fired(VertexPipelineJobTrigger(job_name=name, poll_interval=0.05)))
-        while not Watch._running:
+        readers: list[asyncio.Task[Any]] = []
+        while not readers:
             await asyncio.sleep(0.01)
+            readers = [task for task in asyncio.all_tasks() if task.get_name().startswith("watch")]
         wait.cancel()
         with pytest.raises(asyncio.CancelledError):
             await wait
-        readers = [task for task in asyncio.all_tasks() if task.get_name().startswith("watch")]
         await asyncio.wait(readers, timeout=10)
         return [task.cancelled() for task in readers]
 
