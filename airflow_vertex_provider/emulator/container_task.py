@@ -22,6 +22,7 @@ from airflow_vertex_provider.emulator.launcher import Launcher, is_launcher
 from airflow_vertex_provider.emulator.machines import plain_job_spec
 from airflow_vertex_provider.emulator.names import project_number
 from airflow_vertex_provider.emulator.placeholders import Placeholders, UnknownPlaceholderError
+from airflow_vertex_provider.emulator.platform_errors import capacity_error
 from airflow_vertex_provider.emulator.run_context import Inputs, Outcome, RunContext, TaskError, resolve
 from airflow_vertex_provider.emulator.spec import TaskSpec
 from airflow_vertex_provider.emulator.store import Resource, Task
@@ -138,14 +139,10 @@ class ContainerTask:
             self._context.variables(self._record),
             self._context.unset(self._component),
             mount,
+            keep_unknown=self._services.switches.unknown_placeholder == "keep",
         )
 
     def _command(self, placeholders: Placeholders) -> tuple[list[str], list[str], dict[str, str]]:
-        keep = self._services.switches.unknown_placeholder == "keep"
-        if keep:
-            placeholders = _Lenient(
-                placeholders.executor_input, placeholders.variables, placeholders.unset, placeholders.mount
-            )
         try:
             command = placeholders.command(self._container.get("command", []))
             args = placeholders.command(self._container.get("args", []))
@@ -261,36 +258,11 @@ class ContainerTask:
         return {"code": error["code"], "message": custom or error["message"]}
 
     def _check_capacity(self) -> None:
-        """Fail as the service does when it has no quota or no machines (rule 11)."""
-        fault = self._services.faults.for_task(self._task.name, kinds=("quota", "stockout"))
-        if fault is None:
-            return
-        place = self._context.place
-        if fault.kind == "quota":
-            name, message = (
-                "RESOURCE_EXHAUSTED",
-                f"The following quota metrics exceed quota limits: {fault.metric}",
-            )
-        else:
-            code = int(self._services.switches.stockout_code)
-            name = next(
-                text
-                for text in ("RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "UNAVAILABLE")
-                if rpc_code(text) == code
-            )
-            message = (
-                f"Resources are insufficient in region: {place.location}. Please try a different region or "
-                "use a different accelerator."
-            )
-        self._records.set_state(self._record, TaskState.RUNNING)
-        raise TaskError(
-            rpc_code(name),
-            "com.google.cloud.ai.platform.common.errors.AiPlatformException: "
-            f"code={name}, message={message}, cause=null; Failed to handle the pipeline task. Task: "
-            f"Project number: {place.number}, Job id: {self._context.job.notes['numeric_id']}, "
-            f"Task id: {self._record.body['taskId']}, Task name: {self._task.name}, "
-            f"Task state: DRIVER_SUCCEEDED, Execution name: {self._record.body['execution']['name']}",
-        )
+        """Fail as the service does when it has no quota or no machines."""
+        error = capacity_error(self._context, self._task.name, self._record)
+        if error is not None:
+            self._records.set_state(self._record, TaskState.RUNNING)
+            raise TaskError(error["code"], error["message"])
 
     def _custom_job(self, recorded: Placeholders) -> Resource:
         """Make the CustomJob of an attempt, or find the one of an earlier life of the emulator."""
@@ -430,11 +402,3 @@ class ContainerTask:
 def longest_argument(args: Sequence[str]) -> int:
     """Return the bytes of the longest argument."""
     return max((len(arg.encode("utf-8", "surrogateescape")) for arg in args), default=0)
-
-
-class _Lenient(Placeholders):
-    """Placeholders of which unknown ones stay as they are."""
-
-    def text(self, text: str, *, keep_unknown: bool = True) -> str:
-        """Resolve what is known."""
-        return super().text(text, keep_unknown=keep_unknown or True)

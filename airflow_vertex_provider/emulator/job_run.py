@@ -11,6 +11,7 @@ from airflow_vertex_provider.emulator.dag_run import DagRunner, Scope, dag_sente
 from airflow_vertex_provider.emulator.errors import FieldErrors
 from airflow_vertex_provider.emulator.names import Place
 from airflow_vertex_provider.emulator.parameters import whole
+from airflow_vertex_provider.emulator.platform_errors import permission_error
 from airflow_vertex_provider.emulator.records import Records
 from airflow_vertex_provider.emulator.run_context import Outcome, RunContext
 from airflow_vertex_provider.emulator.services import Services, StoppedError
@@ -75,7 +76,7 @@ class JobRun:
         elif job.body["state"] == PipelineState.PENDING:
             self._context.wait(services.switches.pending_seconds)
             if not self._cancel.is_set():
-                error = self._permission_error()
+                error = permission_error(self._context)
                 if error:
                     self._finish(PipelineState.FAILED, error)
                     return
@@ -132,27 +133,6 @@ class JobRun:
                 f"job_id = {number}}}"
             )
         self._finish(PipelineState.FAILED, {"code": 9, "message": message})
-
-    def _permission_error(self) -> Json | None:
-        """Return the error of a job that is accepted and then may not start (rule 12)."""
-        faults, place = self._services.faults, self._context.place
-        bucket = self._context.root_uri.removeprefix("gs://").partition("/")[0]
-        prefix = "Failed to create pipeline job. Error:"
-        if faults.denied("metadata", ""):
-            return {
-                "code": 7,
-                "message": f"{prefix} Permission 'aiplatform.metadataStores.get' denied on resource "
-                f"'//aiplatform.googleapis.com/{place.parent}/metadataStores/default' "
-                "(or it may not exist)..",
-            }
-        if faults.denied("bucket", bucket):
-            return {
-                "code": int(self._services.switches.bucket_permission_code),
-                "message": f"{prefix} Service account `{self._context.service_account}` does not have "
-                "`[storage.objects.get, storage.objects.create]` IAM permission(s) to the bucket "
-                f'"{bucket}".',
-            }
-        return None
 
     def _set_state(self, state: PipelineState) -> None:
         with self._services.store.change(self._key) as job:

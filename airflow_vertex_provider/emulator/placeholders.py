@@ -41,12 +41,14 @@ class Placeholders:
     :param variables: the pipeline's own values by name, such as ``pipeline_job_name``.
     :param unset: text of declared optional inputs that have no value.
     :param mount: the folder under which ``gs://`` is found in the container, with a final slash.
+    :param keep_unknown: leave what names nothing as it stands instead of raising.
     """
 
     executor_input: Json
     variables: Mapping[str, str]
     unset: Mapping[str, str]
     mount: str = "/gcs/"
+    keep_unknown: bool = False
 
     def command(self, parts: Sequence[str]) -> list[str]:
         """Resolve a command or its arguments; ``IfPresent`` may give any number of arguments.
@@ -87,9 +89,10 @@ class Placeholders:
     def text(self, text: str, *, keep_unknown: bool = False) -> str:
         """Resolve every placeholder of a text.
 
-        :param keep_unknown: leave what names nothing as it stands instead of raising.
+        :param keep_unknown: for this text, as for the whole object.
         :raises UnknownPlaceholderError: a placeholder names nothing known.
         """
+        keep_unknown = keep_unknown or self.keep_unknown
 
         def replace(match: re.Match[str]) -> str:
             try:
