@@ -16,7 +16,6 @@ from tests.support.airflow import AirflowDeployment
 from tests.support.emulator import EmulatorProcess, connection_json
 from tests.support.processes import EXAMPLE_DAGS, INTEGRATION_DAGS, free_port
 
-
 # The same examples on every run, so that a red run is red again; HYPOTHESIS_PROFILE=default draws new ones.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

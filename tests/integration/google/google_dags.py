@@ -15,7 +15,7 @@ from airflow_vertex_provider.runtime import protocol
 aiplatform.init(
     api_endpoint=os.environ["VERTEX_EMULATOR_ENDPOINT"],
     api_transport="rest",
-    credentials=AnonymousCredentials(),
+    credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
 )
 
 with DAG("google_operator", schedule=None):
