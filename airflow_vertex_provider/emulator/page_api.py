@@ -7,13 +7,15 @@ that run the emulator as another process.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from airflow_vertex_provider.emulator import pipeline_jobs
@@ -53,6 +55,7 @@ class PageApi:
         return [
             Route("/", page),
             Route("/ui/runs/{project}/{location}/{id}", page),
+            Route("/logs/{query:path}", self._console_logs),
             Route("/emulator/runs", _served(self._runs)),
             Route(run, _served(self._run)),
             Route(run + "/tasks/{task}/log", _served(self._log)),
@@ -119,6 +122,19 @@ class PageApi:
                     for identifier in task.notes.get("custom_jobs", [])
                 ]
         return None
+
+    def _console_logs(self, request: Request) -> Response:
+        """Take a link to Logs Explorer, as a connection with ``console_endpoint`` makes them, to the run's page."""
+        asked = re.search(r'job_id="([^"]+)"', request.path_params["query"])
+        wanted = asked[1] if asked else ""
+        for job in self._store.all("pipelineJobs"):
+            url = f"/ui/runs/{job.project}/{job.location}/{job.id}"
+            if job.id == wanted:
+                return RedirectResponse(url)
+            for task in self._store.tasks(job.key):
+                if wanted in task.notes.get("custom_jobs", []):
+                    return RedirectResponse(f"{url}#{quote(task.path)}")
+        return _json({"error": f"no job {wanted!r}"}, 404)
 
     async def _faults(self, request: Request) -> Response:
         """Read, add or clear faults: ``{"method": ...}``, ``{"task": ...}`` or ``{"deny": ...}``."""

@@ -259,6 +259,7 @@ class VertexEmulator:
                     "is_anonymous": True,
                     "api_endpoint": self.endpoint,
                     "storage_endpoint": self.endpoint,
+                    "console_endpoint": self.endpoint,
                     "location": location,
                     "pipeline_root": pipeline_root,
                 },

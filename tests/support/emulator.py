@@ -42,6 +42,7 @@ def connection_json(
                 "is_anonymous": True,
                 "api_endpoint": endpoint,
                 "storage_endpoint": endpoint,
+                "console_endpoint": endpoint,
                 "location": location,
                 "pipeline_root": pipeline_root,
             },

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import requests
 
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.emulator.guesses import GUESSES
@@ -193,6 +194,21 @@ class TestStorage:
 
 
 class TestConnection:
+    def test_links_open_the_emulator_s_page(self, hook: VertexPipelineHook, emulator: VertexEmulator) -> None:
+        name = create(hook, 1, custom_job=True)
+        job = finished(hook, name)
+        url, logs = hook.job_urls(name)
+        page = emulator.run_url("demo-project", LOCATION, "job-1")
+        assert url == page
+        assert requests.get(url, timeout=30).status_code == 200
+        number = job.name.split("/")[1]
+        run = page.replace("demo-project", number)
+        assert requests.get(logs, timeout=30).url == run
+        answer = requests.get(job.tasks["first"].logs_url, timeout=30, allow_redirects=False)
+        assert answer.headers["location"] == f"{run.removeprefix(emulator.endpoint)}#first"
+        unknown = hook.task_logs_url("projects/1/locations/l/customJobs/42")
+        assert requests.get(unknown, timeout=30).status_code == 404
+
     def test_project_of_the_connection(self, hook: VertexPipelineHook) -> None:
         assert hook.project == "demo-project"
 
