@@ -124,7 +124,7 @@ class PageApi:
         return None
 
     def _console_logs(self, request: Request) -> Response:
-        """Take a link to Logs Explorer, as a connection with ``console_endpoint`` makes them, to the run's page."""
+        """Lead from a Logs Explorer link to the run's page; ``console_endpoint`` makes such links."""
         asked = re.search(r'job_id="([^"]+)"', request.path_params["query"])
         wanted = asked[1] if asked else ""
         for job in self._store.all("pipelineJobs"):

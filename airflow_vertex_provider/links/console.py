@@ -23,15 +23,14 @@ def job_url(project: str, location: str, job_id: str, *, console_endpoint: str |
 
 def job_logs_url(project: str, job_id: str, *, console_endpoint: str | None = None) -> str:
     """Return the Logs Explorer query for the events of one pipeline job."""
-    query = (
-        f'resource.type="aiplatform.googleapis.com/PipelineJob"\nresource.labels.pipeline_job_id="{job_id}"'
-    )
+    kind = "aiplatform.googleapis.com/PipelineJob"
+    query = f'resource.type="{kind}" AND resource.labels.pipeline_job_id="{job_id}"'
     return _logs_url(project, query, console_endpoint)
 
 
 def custom_job_logs_url(project: str, custom_job_id: str, *, console_endpoint: str | None = None) -> str:
     """Return the Logs Explorer query for the output of one task's container (vertex-observed section 5)."""
-    query = f'resource.type="ml_job"\nresource.labels.job_id="{custom_job_id}"'
+    query = f'resource.type="ml_job" AND resource.labels.job_id="{custom_job_id}"'
     return _logs_url(project, query, console_endpoint)
 
 
