@@ -1,4 +1,4 @@
-"""``python -m airflow_vertex_provider.emulator``: options in, an emulator in the foreground out.
+"""``airflow-vertex emulator``: options in, an emulator in the foreground out.
 
 Prints one line when it is ready, with the endpoint and the page's address, and ends on SIGTERM or SIGINT.
 """
@@ -20,7 +20,7 @@ from airflow_vertex_provider.emulator.server import VertexEmulator
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; every guess is an option."""
     result = argparse.ArgumentParser(
-        prog="python -m airflow_vertex_provider.emulator",
+        prog="airflow-vertex emulator",
         description="Vertex AI Pipelines on loopback, for local development and tests. Never for production.",
     )
     result.add_argument("--port", type=int, default=8990, help="port of 127.0.0.1; 0 takes a free one")
