@@ -83,7 +83,9 @@ def main() -> int:
         if len(jobs) != 1:
             return _fail(f"{len(jobs)} pipeline jobs were created instead of one", log)
         _print_report(result)
-    print(f"{time.monotonic() - started:.0f} s in all")
+    state_dir = (STATE / "emulator").relative_to(STATE.parent)
+    print(f"{time.monotonic() - started:.0f} s in all. To look at the run's graph, values and logs again:")
+    print(f"  {Path(sys.executable).parent / 'airflow-vertex'} emulator --state-dir {state_dir}")
     print("demo: OK")
     return 0
 
