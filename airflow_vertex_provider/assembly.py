@@ -97,14 +97,14 @@ def _read(group: VertexTaskGroup) -> Reading:
 
 
 def _submit(group: VertexTaskGroup, reading: Reading) -> SubmitVertexPipelineOperator:
-    level = task_level(group.task_settings())
     return SubmitVertexPipelineOperator(
         task_id=_child(group, SUBMIT),
         graph=reading.graph.to_dict(),
         parameters=reading.parameters,
         context_parameters=reading.context_parameters,
         pipeline=group.pipeline_settings().to_dict(),
-        task_settings={task.id: [dict(task.settings), level] for task in reading.graph.tasks},
+        task_settings={task.id: dict(task.settings) for task in reading.graph.tasks if task.settings},
+        group_settings=task_level(group.task_settings()),
         gcp_conn_id=group.gcp_conn_id,
         impersonation_chain=group.impersonation_chain,
         cancel_on_kill=group.cancel_on_kill,

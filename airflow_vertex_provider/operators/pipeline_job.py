@@ -65,7 +65,8 @@ class SubmitVertexPipelineOperator(BaseOperator):
     :param parameters: run parameter name to value: XComArgs, templates, plain values. Rendered.
     :param context_parameters: run parameter name to the key of Airflow's context that gives its value.
     :param pipeline: settings of the job, see :class:`PipelineSettings`. Rendered.
-    :param task_settings: Airflow task id to the settings of each level, nearest first. Rendered.
+    :param task_settings: Airflow task id to the task's own settings, where it has some. Rendered.
+    :param group_settings: task settings of the group. Rendered.
     :param gcp_conn_id: Airflow connection of Google's own type.
     :param impersonation_chain: as in Google's provider.
     :param cancel_on_kill: cancel the job if a user ends this task after it has been created.
@@ -75,6 +76,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         "parameters",
         "pipeline",
         "task_settings",
+        "group_settings",
         "gcp_conn_id",
         "impersonation_chain",
     )
@@ -82,6 +84,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         "parameters": "json",
         "pipeline": "json",
         "task_settings": "json",
+        "group_settings": "json",
     }
     operator_extra_links = (VertexPipelineLink(), VertexLogsLink())
     ui_color = "#d2e3fc"
@@ -93,7 +96,8 @@ class SubmitVertexPipelineOperator(BaseOperator):
         pipeline: Mapping[str, Any],
         parameters: Mapping[str, Any] | None = None,
         context_parameters: Mapping[str, str] | None = None,
-        task_settings: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        task_settings: Mapping[str, Mapping[str, Any]] | None = None,
+        group_settings: Mapping[str, Any] | None = None,
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
         cancel_on_kill: bool = True,
@@ -105,6 +109,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         self.parameters = parameters or {}
         self.context_parameters = context_parameters or {}
         self.task_settings = task_settings or {}
+        self.group_settings = group_settings or {}
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.cancel_on_kill = cancel_on_kill
@@ -126,7 +131,9 @@ class SubmitVertexPipelineOperator(BaseOperator):
         hook = identity.hook()
         pipeline = rendered_pipeline(self.pipeline, hook.project)
         settings = {
-            task.id: rendered_task(task.id, self.task_settings.get(task.id, ()), pipeline)
+            task.id: rendered_task(
+                task.id, [self.task_settings.get(task.id, {}), self.group_settings], pipeline
+            )
             for task in graph.tasks
         }
         spec = compile_graph(graph, settings, pipeline)

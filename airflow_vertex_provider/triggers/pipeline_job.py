@@ -12,7 +12,6 @@ In the first way, the trigger's arguments may be templates; Airflow renders them
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -30,7 +29,7 @@ from airflow_vertex_provider.outputs import (
     task_outcome,
 )
 from airflow_vertex_provider.snapshot import JobSnapshot
-from airflow_vertex_provider.triggers.watcher import Identity, Watch
+from airflow_vertex_provider.triggers.watcher import Identity, Watch, in_thread
 
 
 class _WaitTrigger(BaseTrigger):
@@ -105,7 +104,7 @@ class _WaitTrigger(BaseTrigger):
         await self._push(self._xcoms(outcome, job))
         if outcome.succeeded:
             try:
-                await self._push(await asyncio.to_thread(self._value_xcoms, outcome))
+                await self._push(await in_thread(lambda: self._value_xcoms(outcome)))
             except (VertexProviderError, TypeError, ValueError, OverflowError) as error:
                 # Unreadable, or nothing that Airflow can store (it takes no integer above 2**64 - 1).
                 outcome = Outcome(
@@ -125,13 +124,14 @@ class _WaitTrigger(BaseTrigger):
         ti = self.task_instance
         if ti is None or (ti.try_number or 1) < 2:
             return
-        await asyncio.to_thread(
-            XCom.delete,
-            key=RETURN_VALUE,
-            dag_id=ti.dag_id,
-            task_id=ti.task_id,
-            run_id=ti.run_id,
-            map_index=ti.map_index if ti.map_index is not None else -1,
+        await in_thread(
+            lambda: XCom.delete(
+                key=RETURN_VALUE,
+                dag_id=ti.dag_id,
+                task_id=ti.task_id,
+                run_id=ti.run_id,
+                map_index=ti.map_index if ti.map_index is not None else -1,
+            )
         )
 
     async def _push(self, xcoms: Mapping[str, Any]) -> None:
@@ -153,7 +153,7 @@ class _WaitTrigger(BaseTrigger):
                     map_index=ti.map_index if ti.map_index is not None else -1,
                 )
 
-        await asyncio.to_thread(push)
+        await in_thread(push)
 
     async def _tell(self, job: JobSnapshot) -> None:
         raise NotImplementedError

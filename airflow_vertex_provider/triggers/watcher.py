@@ -8,6 +8,7 @@ blocks and looks up the Airflow connection synchronously, which the triggerer's 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -28,6 +29,17 @@ _T = TypeVar("_T")
 
 #: Longest pause, in seconds, between two looks while the service answers with transient errors.
 MAX_BACKOFF = 300.0
+
+
+async def in_thread(function: Callable[[], _T]) -> _T:
+    """Run a blocking function in a worker thread of the triggerer.
+
+    Not by ``asyncio.to_thread``: what the function asks of Airflow (a connection, an XCom) goes through one
+    channel, which in Airflow 3.1 breaks down unless asgiref can lead the call back to the event loop.
+    """
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(function, thread_sensitive=False)()
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Identity:
 
     async def call(self, function: Callable[[VertexPipelineHook], _T]) -> _T:
         """Run ``function`` with a new hook in a worker thread."""
-        return await asyncio.to_thread(lambda: function(self.hook()))
+        return await in_thread(lambda: function(self.hook()))
 
 
 class Watch:
@@ -140,8 +152,8 @@ class Watch:
             self._wake.clear()
             try:
                 if hook is None:
-                    hook = await asyncio.to_thread(self._identity.hook)
-                snapshot = await asyncio.to_thread(hook.get_job, self._job_name)
+                    hook = await in_thread(self._identity.hook)
+                snapshot = await in_thread(functools.partial(hook.get_job, self._job_name))
             except VertexApiError as error:
                 if not error.transient:
                     await self._publish(None, error)
