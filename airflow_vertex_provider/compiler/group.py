@@ -33,5 +33,8 @@ def compile_group(group: Any, *, project_id: str | None = None) -> dict[str, Any
     pipeline = PipelineSettings.from_dict(
         {**submit.pipeline, "project_id": project_id or submit.pipeline.get("project_id")}
     )
-    settings = {task.id: merge_task_settings(submit.task_settings[task.id], pipeline) for task in graph.tasks}
+    settings = {
+        task.id: merge_task_settings([submit.task_settings.get(task.id, {}), submit.group_settings], pipeline)
+        for task in graph.tasks
+    }
     return compile_graph(graph, settings, pipeline)
