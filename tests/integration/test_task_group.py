@@ -237,6 +237,21 @@ def test_url_is_there_while_the_job_runs(
     assert airflow.xcom("vertex_gate", run_id, "g.waits", "vertex_url") == url
 
 
+def test_run_ids_with_odd_characters(airflow_deployment: AirflowDeployment, tmp_path: Path) -> None:
+    airflow = airflow_deployment
+    gate = tmp_path / "gate"
+    gate.touch()
+    run_ids = [
+        airflow.trigger("vertex_gate", conf={"gate": str(gate)}, run_id=run_id)
+        for run_id in ("Odd:Run+id_9.X~y", "odd-run-id-9-x-y", "9" * 240)
+    ]
+    jobs = set()
+    for run_id in run_ids:
+        assert airflow.wait_for_run("vertex_gate", run_id) == "success"
+        jobs.add(airflow.xcom("vertex_gate", run_id, "g.submit_pipeline"))
+    assert len(jobs) == len(run_ids)
+
+
 def test_marking_wait_failed_cancels_the_job(airflow_deployment: AirflowDeployment, tmp_path: Path) -> None:
     airflow = airflow_deployment
     run_id = airflow.trigger("vertex_gate", conf={"gate": str(tmp_path / "never")})
