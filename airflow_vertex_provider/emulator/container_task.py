@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_vertex_provider.emulator import executor_input
+from airflow_vertex_provider.emulator import executor_input, output_folder
 from airflow_vertex_provider.emulator.custom_jobs import FINAL_STATES
 from airflow_vertex_provider.emulator.errors import ApiError, rpc_code
 from airflow_vertex_provider.emulator.executor_input import VERTEX_MOUNT, OutputError
 from airflow_vertex_provider.emulator.executors import Ended, How
 from airflow_vertex_provider.emulator.launcher import Launcher, is_launcher
 from airflow_vertex_provider.emulator.machines import plain_job_spec
-from airflow_vertex_provider.emulator.names import project_number
 from airflow_vertex_provider.emulator.placeholders import Placeholders, UnknownPlaceholderError
 from airflow_vertex_provider.emulator.platform_errors import capacity_error
 from airflow_vertex_provider.emulator.run_context import Inputs, Outcome, RunContext, TaskError, resolve
+from airflow_vertex_provider.emulator.services import StoppedError
 from airflow_vertex_provider.emulator.spec import TaskSpec
 from airflow_vertex_provider.emulator.store import Resource, Task
 from airflow_vertex_provider.states import TaskState
@@ -32,8 +30,6 @@ Json = dict[str, Any]
 
 #: Bytes that Linux allows for one argument, the final NUL included (MAX_ARG_STRLEN).
 MAX_ARGUMENT = 131_072
-
-_CUSTOM_JOB_URI = re.compile(r"/projects/([^/\"]+)/locations/([^/\"]+)/customJobs/([0-9]+)")
 
 RUN_LABELS_VARIABLE = "VERTEX_AI_PIPELINES_RUN_LABELS"
 
@@ -56,17 +52,7 @@ class ContainerTask:
         self._inputs = inputs
         self._launches = is_launcher(self._container.get("command", []))
         self._mount = f"{self._services.gcs}/"
-        name = task.name if self._services.switches.task_folder_name == "task_info" else task.key
-        # A name may hold what a path may not.
-        folder = re.sub(r"[/\0]", "_", name) + f"_{record.body['taskId']}"
-        self._folder = "/".join(
-            [
-                context.root_uri,
-                context.place.number,
-                context.job.id,
-                folder,
-            ]
-        )
+        self._folder = output_folder.uri(context, task, record)
         self._outputs = record.notes.get("registered") or self._register()
 
     def run(self) -> Outcome:
@@ -77,21 +63,19 @@ class ContainerTask:
             self._records.set_state(self._record, TaskState.FAILED, error.status)
             return Outcome(TaskState.FAILED)
         except _CancelledError:
-            self._cancel_resources()
+            output_folder.cancel_named(self._context, self._folder)
             outcome = None
+        except StoppedError:
+            raise
+        except Exception:
+            self._context.custom_jobs.end_owned(
+                self._context.job.key, self._record.notes.get("custom_jobs", ())
+            )
+            raise
         if outcome is not None:
             return outcome
         self._records.set_state(self._record, TaskState.CANCELLED, self._context.cancelled_error())
         return Outcome(TaskState.CANCELLED)
-
-    def _cancel_resources(self) -> None:
-        """Cancel the custom jobs that a cancelled container has named in its ``gcp_resources`` (rule 16)."""
-        path = self._services.local(self._folder) / "gcp_resources"
-        text = path.read_text(errors="replace") if path.is_file() else ""
-        for project, location, identifier in _CUSTOM_JOB_URI.findall(text):
-            job = self._services.store.find("customJobs", project_number(project), location, identifier)
-            if job is not None and job.body["state"] not in FINAL_STATES:
-                self._context.custom_jobs.cancel(job.key)
 
     # Inputs and outputs
 
@@ -195,12 +179,8 @@ class ContainerTask:
         recorded, local = self._placeholders(VERTEX_MOUNT), self._placeholders(self._mount)
         self._records.note(self._record, executor_input=recorded.executor_input)
         self._begin(recorded)
-        folder = self._services.local(self._folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for items in self._outputs.values():
-            for item in items:
-                self._services.local(item["uri"]).parent.mkdir(parents=True, exist_ok=True)
         while True:
+            output_folder.prepare(self._context, self._folder, self._outputs)
             if not self._context.acquire_slot():
                 raise _CancelledError
             result: Outcome | Json
@@ -228,9 +208,7 @@ class ContainerTask:
         if self._services.switches.retry_status == "with_error":
             self._records.set_state(self._record, TaskState.PENDING, error)
         if self._services.switches.retry_clears_outputs:
-            folder = self._services.local(self._folder)
-            shutil.rmtree(folder)
-            folder.mkdir()
+            output_folder.empty(self._services.local(self._folder))
         if self._services.switches.retry_backoff == "honoured" and self._context.wait(
             self._task.retry.delay(failures)
         ):

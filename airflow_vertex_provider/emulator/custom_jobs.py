@@ -8,13 +8,14 @@ import json
 import re
 import threading
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from airflow_vertex_provider.emulator import executors, protos
+from airflow_vertex_provider.emulator import executors, process_tree, protos
 from airflow_vertex_provider.emulator.errors import FieldErrors
 from airflow_vertex_provider.emulator.executors import Command, Ended, How, LogFile
 from airflow_vertex_provider.emulator.names import Place
+from airflow_vertex_provider.emulator.process_tree import Process
 from airflow_vertex_provider.emulator.services import Services
 from airflow_vertex_provider.emulator.spec import seconds
 from airflow_vertex_provider.emulator.store import Resource
@@ -108,6 +109,9 @@ class CustomJobs:
             body = resource.body
             if body["state"] in FINAL_STATES or body["state"] == state:
                 return body
+            if state in FINAL_STATES:
+                with self._lock:
+                    self._cancelled.discard(key)
             now = services.clock.stamp()
             body["state"] = state
             body["updateTime"] = now
@@ -184,6 +188,7 @@ class CustomJobs:
                     },
                     services.work / resource.id,
                     self.log(resource.id),
+                    self._mark(resource),
                     seconds(scheduling.get("timeout"), DEFAULT_TIMEOUT),
                 ),
                 cancelled=stop,
@@ -208,6 +213,15 @@ class CustomJobs:
             self.set_state(resource.key, "JOB_STATE_CANCELLED", self.error(resource, ended))
         else:
             self.set_state(resource.key, "JOB_STATE_FAILED", self.error(resource, ended))
+
+    def end_owned(self, owner: int, identifiers: Collection[str] | None = None) -> None:
+        """Cancel what has not ended of a pipeline job's custom jobs, though nothing runs for them any more.
+
+        :param identifiers: only these; ``None`` for all.
+        """
+        for job in self._services.store.owned("customJobs", owner):
+            if job.body["state"] not in FINAL_STATES and (identifiers is None or job.id in identifiers):
+                self.finish(job, Ended(How.CANCELLED))
 
     def error(self, resource: Resource, ended: Ended) -> Json:
         """Return the error of a custom job that ended this way (vertex-observed section 2)."""
@@ -288,18 +302,22 @@ class CustomJobs:
             }
         return env
 
+    def _mark(self, resource: Resource) -> str:
+        """Return what a custom job's processes are known by; ids alone repeat with a seed."""
+        return f"{self._services.state_dir.resolve()}:{resource.id}"
+
     def _note_process(self, key: int, pid: int) -> None:
         with self._services.store.change(key) as resource:
-            resource.notes["process"] = [pid, executors.process_started(pid)]
+            resource.notes["process"] = [pid, process_tree.process_started(pid)]
 
-    def end_leftovers(self) -> None:
-        """End processes that an emulator which was killed has left behind."""
+    def take_up(self) -> None:
+        """Take up what an earlier life of the emulator left: its processes are ended, its cancels go on."""
         for resource in self._services.store.all("customJobs"):
-            if resource.body["state"] in FINAL_STATES or "process" not in resource.notes:
+            if resource.body["state"] in FINAL_STATES:
                 continue
-            pid, started = resource.notes["process"]
-            if started and executors.process_started(pid) == started:
-                executors.signal_group(pid, 9)
+            process_tree.end(self._mark(resource), [Process(*resource.notes.get("process", (0, "")))])
+            if resource.body["state"] == "JOB_STATE_CANCELLING":
+                self._cancelled.add(resource.key)
 
     def run_own(self, resource: Resource) -> None:
         """Run a custom job that a client created: the first worker pool's container, as a process."""

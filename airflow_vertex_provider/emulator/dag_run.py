@@ -6,11 +6,13 @@ A thread waits for the DAG, another one runs each task. Which task starts when i
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
+from airflow_vertex_provider.emulator import output_folder
 from airflow_vertex_provider.emulator.container_task import ContainerTask
 from airflow_vertex_provider.emulator.executor_input import VERTEX_MOUNT
 from airflow_vertex_provider.emulator.records import is_final
@@ -21,9 +23,12 @@ from airflow_vertex_provider.emulator.run_context import (
     collect_inputs,
     resolve,
 )
+from airflow_vertex_provider.emulator.services import StoppedError
 from airflow_vertex_provider.emulator.spec import Component, Dag, TaskSpec
 from airflow_vertex_provider.emulator.store import Task
 from airflow_vertex_provider.states import SUCCESSFUL_TASK_STATES, TaskState
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -132,6 +137,9 @@ class DagRunner:
 
     def _leave_out(self, task: TaskSpec, scope: Scope, state: TaskState) -> Outcome:
         record = self._entry(task, scope.path, scope.unique, scope.parent)
+        if state is TaskState.CANCELLED and task.component.container is not None:
+            # It may have run in an earlier life of the emulator.
+            output_folder.cancel_named(self._context, output_folder.uri(self._context, task, record))
         self._records.set_state(
             record, state, self._context.cancelled_error() if state is TaskState.CANCELLED else None
         )
@@ -209,6 +217,14 @@ class DagRunner:
         except TaskError as error:
             outcome = Outcome(TaskState.FAILED)
             self._records.set_state(record, TaskState.FAILED, error.status)
+        except StoppedError:
+            raise
+        except Exception as error:
+            # Whatever one task's container did, the others and the job itself go on to an end of their own.
+            log.exception("task %s of job %s: the emulator failed", task.name, self._context.job.id)
+            outcome = Outcome(TaskState.FAILED)
+            status = {"code": 13, "message": f"The emulator failed: {error!r}"}
+            self._records.set_state(record, TaskState.FAILED, status)
         if outcome.state is TaskState.FAILED and self._fast:
             self._fail_fast.set()
         return outcome

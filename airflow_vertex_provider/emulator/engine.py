@@ -34,7 +34,7 @@ class Engine:
 
     def start(self) -> None:
         """Take up what an earlier life of the emulator left unfinished."""
-        self.custom_jobs.end_leftovers()
+        self.custom_jobs.take_up()
         for job in self._services.store.all("pipelineJobs"):
             if PipelineState(job.body["state"]) not in TERMINAL_PIPELINE_STATES:
                 self.submit(job)

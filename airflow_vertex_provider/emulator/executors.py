@@ -1,8 +1,8 @@
 """Running a container's command as a process of this machine: argv and environment in, its end out.
 
 No shell of ours stands between: the argument vector is executed exactly as resolved, so the system's own
-limits (128 KiB for one argument on Linux) show as they would in a container. The process gets a group of
-its own, which is ended as a whole, and a clean environment.
+limits (128 KiB for one argument on Linux) show as they would in a container. The process gets a clean
+environment and a mark, by which all that it starts is found and ended with it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
+
+from airflow_vertex_provider.emulator import process_tree
+from airflow_vertex_provider.emulator.process_tree import Process
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +107,7 @@ def base_environment(gcs_root: Path) -> dict[str, str]:
 class Command:
     """What to run.
 
+    :param mark: text that no other task's processes have; goes into their environment.
     :param timeout: real seconds until the process is ended; ``None`` for no limit.
     """
 
@@ -111,6 +115,7 @@ class Command:
     env: Mapping[str, str]
     cwd: Path
     log: LogFile
+    mark: str
     timeout: float | None = None
 
 
@@ -124,7 +129,7 @@ def run_process(
     on_terminate: Callable[[], None],
     preempt: bool = False,
 ) -> Ended:
-    """Run a command to its end.
+    """Run a command to its end; on return nothing that it started runs any more.
 
     :param cancelled: true sends SIGTERM, and SIGKILL after ``grace`` seconds.
     :param stopping: true ends the process because the emulator ends.
@@ -137,7 +142,7 @@ def run_process(
     try:
         process = subprocess.Popen(
             list(command.argv),
-            env=dict(command.env),
+            env={**command.env, process_tree.MARK_VARIABLE: command.mark},
             cwd=command.cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -149,8 +154,13 @@ def run_process(
         text = f"exec {command.argv[0][:200]!r}: {reason}"
         command.log.write("system", text)
         return Ended(How.NOT_STARTED, text=text)
-    on_start(process.pid)
-    how = _follow(process, command, cancelled, stopping, grace, on_terminate, preempt=preempt)
+    leader = Process(process.pid, process_tree.process_started(process.pid))
+    try:
+        on_start(process.pid)
+        how = _follow(process, command, cancelled, stopping, grace, on_terminate, preempt=preempt)
+    except BaseException:
+        _end(process, command.mark, {leader})
+        raise
     status = process.returncode
     return Ended(how, 128 - status if status < 0 else status)
 
@@ -168,6 +178,7 @@ def _follow(
     started = time.monotonic()
     how = How.EXITED
     kill_at: float | None = None
+    known = {Process(process.pid, process_tree.process_started(process.pid))}
     with _Output(process, command.log) as output:
         while True:
             output.read(_LOOK)
@@ -185,32 +196,23 @@ def _follow(
                 elif preempt:
                     how, kill_at = How.PREEMPTED, now
                 if kill_at is not None:
-                    signal_group(process.pid, signal.SIGTERM)
+                    # What is below it now may have no parent any more when it is looked for again.
+                    known |= process_tree.find(command.mark, known)
+                    process_tree.signal_group(process.pid, signal.SIGTERM)
             elif now >= kill_at:
-                signal_group(process.pid, signal.SIGKILL)
-                process.wait()
                 break
         # A container ends with its first process; so does everything that process left behind.
-        signal_group(process.pid, signal.SIGKILL)
+        _end(process, command.mark, known)
         output.drain()
     return how
 
 
-def signal_group(pid: int, number: int) -> None:
-    """Send a signal to a process group; one that is gone already is no error."""
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError) as error:
-        log.debug("process group %s: %s", pid, error)
-
-
-def process_started(pid: int) -> str:
-    """Return when a process started, in the system's own unit; empty if it is gone or cannot be told."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return fields[19]
+def _end(process: subprocess.Popen[bytes], mark: str, known: set[Process]) -> None:
+    """Kill a process, its group and all that it started."""
+    known = known | process_tree.find(mark, known)
+    process_tree.signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+    process_tree.end(mark, known)
 
 
 class _Output:

@@ -58,7 +58,9 @@ class JobRun:
             log.debug("job %s left unfinished: the emulator stops", self._context.job.id)
         except Exception as error:
             log.exception("job %s: the emulator failed", self._context.job.id)
-            self._finish(PipelineState.FAILED, {"code": 13, "message": f"The emulator failed: {error!r}"})
+            status = {"code": 13, "message": f"The emulator failed: {error!r}"}
+            self._close(status)
+            self._finish(PipelineState.FAILED, status)
         finally:
             self.ended.set()
 
@@ -134,6 +136,15 @@ class JobRun:
             )
         self._finish(PipelineState.FAILED, {"code": 9, "message": message})
 
+    def _close(self, error: Json) -> None:
+        """End the entries that a failure of the emulator itself left open."""
+        self._cancel.set()
+        for record in self._records.open():
+            if record.body["state"] == TaskState.PENDING:
+                self._records.set_state(record, TaskState.NOT_TRIGGERED)
+            else:
+                self._records.set_state(record, TaskState.FAILED, error)
+
     def _set_state(self, state: PipelineState) -> None:
         with self._services.store.change(self._key) as job:
             if PipelineState(job.body["state"]) is PipelineState.PENDING:
@@ -142,6 +153,8 @@ class JobRun:
             job.body["startTime"] = job.body["updateTime"] = now
 
     def _finish(self, state: PipelineState, error: Json | None = None) -> None:
+        # An earlier life of the emulator may have left some that no task of this one took up.
+        self._context.custom_jobs.end_owned(self._key)
         with self._services.store.change(self._key) as job:
             now = self._services.clock.stamp()
             job.body["state"] = state.value

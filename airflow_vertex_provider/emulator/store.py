@@ -140,6 +140,10 @@ class Store:
             return self._resources("kind=?", kind)
         return self._resources("kind=? AND project=? AND location=?", kind, project, location)
 
+    def owned(self, kind: str, owner: int) -> list[Resource]:
+        """Return the resources of a kind whose notes name that owner, oldest first."""
+        return self._resources("kind=? AND json_extract(notes, '$.owner')=?", kind, owner)
+
     def _resources(self, condition: str, *values: object) -> list[Resource]:
         with self._lock:
             rows = self._db.execute(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
 
 from airflow_vertex_provider.emulator import VertexEmulator
 from tests.emulator.pipelines import Client
+from tests.emulator.starting import Launch, start_command
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +53,21 @@ def emulator(start_emulator: Callable[..., VertexEmulator]) -> VertexEmulator:
 def client(emulator: VertexEmulator) -> Client:
     """A client of ``emulator``."""
     return Client(emulator.endpoint)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Start the emulator's command on the test's state directory; it ends with the test."""
+    started: list[Popen[str]] = []
+
+    def start(*options: str) -> tuple[Popen[str], Client]:
+        process, client = start_command(tmp_path / "state", *options)
+        started.append(process)
+        return process, client
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -26,42 +25,7 @@ from tests.emulator.pipelines import (
     tasks,
     wait_for,
 )
-from tests.support.processes import free_port
-
-Launch = Callable[..., tuple["subprocess.Popen[str]", Client]]
-
-
-@pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Launch]:
-    """Start the emulator's command on the test's state directory; it ends with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*options: str) -> tuple[subprocess.Popen[str], Client]:
-        command = [
-            sys.executable,
-            "-m",
-            "airflow_vertex_provider.emulator",
-            "--state-dir",
-            str(tmp_path / "state"),
-        ]
-        process = subprocess.Popen(
-            [*command, "--port", str(free_port()), *options], stdout=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        endpoint = re.search(r"http://127\.0\.0\.1:\d+", line)
-        assert endpoint, line
-        assert f"{endpoint[0]}/" in line.replace(endpoint[0], "", 1)
-        return process, Client(endpoint[0])
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
-
+from tests.emulator.starting import Launch, gone, written
 
 #: Writes its process id to a file, then waits for another file.
 BLOCKED = 'echo $$ >> "$0/pids"; while [ ! -e "$0/go" ]; do sleep 0.01; done'
@@ -79,9 +43,11 @@ def test_jobs_and_a_cancel_go_on_after_kill_9(launch: Launch, tmp_path: Path) ->
     cancelled = client.create(Pipeline().task("stubborn", ["sh", "-c", STUBBORN, str(tmp_path)]))["name"]
     client.wait(ended)
     before = client.wait_state(name, "blocked", "RUNNING")
-    orphans = [_written(tmp_path / "pids"), _written(tmp_path / "stubborn")]
+    orphans = [written(tmp_path / "pids"), written(tmp_path / "stubborn")]
     client.call("POST", f"/v1/{cancelled}:cancel", {})
     client.wait_state(cancelled, "stubborn", "CANCELLING")
+    custom_job = tasks(client.get(cancelled))["stubborn"]["executorDetail"]["containerDetail"]["mainJob"]
+    assert client.get(custom_job)["state"] == "JOB_STATE_CANCELLING"
     first = tasks(client.get(name))["first"]
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -92,7 +58,7 @@ def test_jobs_and_a_cancel_go_on_after_kill_9(launch: Launch, tmp_path: Path) ->
     assert client.get(ended)["state"] == "PIPELINE_STATE_SUCCEEDED"
     wait_for(lambda: len((tmp_path / "pids").read_text().split()) == 2, "the task to run again")
     for orphan in orphans:
-        wait_for(partial(_gone, orphan), "the orphan to be gone")
+        wait_for(partial(gone, orphan), "the orphan to be gone")
     (tmp_path / "go").touch()
     job = client.wait(name)
     assert states(job) == {"first": "SUCCEEDED", "blocked": "SUCCEEDED", "last": "SUCCEEDED"}
@@ -103,17 +69,64 @@ def test_jobs_and_a_cancel_go_on_after_kill_9(launch: Launch, tmp_path: Path) ->
     job = client.wait(cancelled)
     assert job["state"] == "PIPELINE_STATE_CANCELLED"
     assert states(job) == {"stubborn": "CANCELLED"}
+    custom = client.get(custom_job)
+    assert custom["state"] == "JOB_STATE_CANCELLED"
+    assert custom["error"]["code"] == 1
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
 
 
-def _written(path: Path) -> int:
-    return int(wait_for(lambda: path.exists() and path.read_text().strip(), f"{path}"))
+def _custom_job(client: Client, *command: str) -> str:
+    """Create a custom job as a client does, and return its name."""
+    pool = {"machineSpec": {"machineType": "n1-standard-4"}, "replicaCount": "1"}
+    container = {"imageUri": "i", "command": list(command)}
+    body = {"displayName": "own", "jobSpec": {"workerPoolSpecs": [{**pool, "containerSpec": container}]}}
+    return str(client.call("POST", f"/v1/{PARENT}/customJobs", body)["name"])
 
 
-def _gone(pid: int) -> bool:
-    command = Path(f"/proc/{pid}/cmdline")
-    return not command.exists() or not command.read_bytes()
+def _ended(client: Client, name: str) -> str:
+    """Wait until a custom job has ended, and return its state."""
+    final = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
+    return str(wait_for(lambda: [s for s in [client.get(name)["state"]] if s in final], name)[0])
+
+
+def test_a_cancelled_custom_job_of_a_client_stays_cancelled_after_kill_9(
+    launch: Launch, tmp_path: Path
+) -> None:
+    process, client = launch("--term-grace", "600")
+    name = _custom_job(client, "sh", "-c", STUBBORN, str(tmp_path))
+    written(tmp_path / "stubborn")
+    client.call("POST", f"/v1/{name}:cancel", {})
+    assert client.get(name)["state"] == "JOB_STATE_CANCELLING"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (tmp_path / "stubborn").unlink()
+
+    _, client = launch()
+    assert _ended(client, name) == "JOB_STATE_CANCELLED"
+    assert not (tmp_path / "stubborn").exists()  # it was not started again
+
+
+def test_a_cancel_reaches_named_custom_jobs_after_kill_9(launch: Launch, tmp_path: Path) -> None:
+    process, client = launch("--term-grace", "600")
+    other = _custom_job(client, "sleep", "600")
+    resources = {"resources": [{"resourceType": "CustomJob", "resourceUri": f"https://e/v1/{other}"}]}
+    script = f"printf %s '{json.dumps(resources)}' > \"$1\"; {STUBBORN}"
+    pipe = Pipeline().task(
+        "names",
+        ["sh", "-c", script, str(tmp_path), "{{$.outputs.parameters['gcp_resources'].output_file}}"],
+        outputs={"gcp_resources": "STRING"},
+    )
+    name = client.create(pipe)["name"]
+    written(tmp_path / "stubborn")
+    client.call("POST", f"/v1/{name}:cancel", {})
+    client.wait_state(name, "names", "CANCELLING")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    _, client = launch()
+    assert client.wait(name)["state"] == "PIPELINE_STATE_CANCELLED"
+    assert _ended(client, other) == "JOB_STATE_CANCELLED"
 
 
 def test_a_stopped_emulator_keeps_everything_and_ends_its_processes(tmp_path: Path) -> None:
