@@ -7,11 +7,13 @@ everything that was upstream of any member is upstream of ``submit_pipeline``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.xcom_arg import XComArg
 
+from airflow_vertex_provider.closed import ClosedChildren, LateEdges, cycles, unfollowed
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError, VertexSettingsError
 from airflow_vertex_provider.graph.reader import Reading, read_group
 from airflow_vertex_provider.operators.member import adopt
@@ -38,7 +40,7 @@ def close_group(group: VertexTaskGroup) -> None:
     inside = members | {task.task_id for task in reading.bystanders}
     upstream = _outer_upstream(group, inside)
     downstream = _early_downstream(group)
-    problems = [*_reserved_ids(group, inside), *_cycles(group, inside, upstream)]
+    problems = [*_reserved_ids(group, inside), *cycles(group, inside, upstream)]
     if problems:
         raise VertexGroupError(group.dag.dag_id, str(group.group_id), problems)
 
@@ -46,7 +48,7 @@ def close_group(group: VertexTaskGroup) -> None:
         submit = _submit(group, reading)
         wait = _wait(group, reading, submit) if group.wait_for_completion else None
     operators = [*reading.members, *reading.bystanders]
-    _part_from_outside(group, operators, inside)
+    _part_from_outside(group, operators, inside, submit)
     for task_id in sorted(upstream):
         submit.set_upstream(group.dag.get_task(task_id))
     for operator in operators:
@@ -65,9 +67,12 @@ def close_group(group: VertexTaskGroup) -> None:
             poll_interval=group.poll_interval,
             deferrable=group.deferrable,
         )
-    late = _LateEdges(group, submit, members)
+    late = LateEdges(group, submit, wait, members)
     for operator in operators:
         late.watch(operator)
+    for inner in group.get_task_group_dict().values():
+        if inner is not group:
+            inner.children = ClosedChildren(inner.children, group)
     if wait is None:
         _forget_members(group, reading, submit)
     for task in downstream:
@@ -122,7 +127,7 @@ def _wait(
         task_id=_child(group, WAIT),
         submit_task_id=submit.task_id,
         airflow_ids={name: task_id for task_id, name in reading.graph.vertex_names().items()},
-        output_tasks=reading.leaves(),
+        output_tasks=_outputs(reading),
         gcp_conn_id=group.gcp_conn_id,
         impersonation_chain=group.impersonation_chain,
         project_id=group.project_id,
@@ -140,6 +145,12 @@ def _wait(
     )
     wait.set_upstream(submit)
     return wait
+
+
+def _outputs(reading: Reading) -> dict[str, str]:
+    """Map the last tasks of the pipeline to their Vertex names, but those whose values stay in Vertex."""
+    kept = {task.task_id for task in reading.members if task.do_xcom_push}
+    return {task_id: name for task_id, name in reading.leaves().items() if task_id in kept}
 
 
 def _child(group: VertexTaskGroup, name: str) -> str:
@@ -183,35 +194,20 @@ def _early_downstream(group: VertexTaskGroup) -> list[Any]:
     ]
 
 
-def _cycles(group: VertexTaskGroup, inside: set[str], upstream: set[str]) -> list[Problem]:
-    """Find outer tasks between two members: one job cannot stop half-way for them."""
-    reached: set[str] = set()
-    pending = [
-        below for task in group.iter_tasks() for below in task.downstream_task_ids if below not in inside
-    ]
-    while pending:
-        task_id = pending.pop()
-        if task_id in reached or task_id in inside:
-            continue
-        reached.add(task_id)
-        pending.extend(group.dag.get_task(task_id).downstream_task_ids)
-    return [
-        Problem(
-            task_id,
-            "edges",
-            f"task {task_id!r} both after and before members of {group.group_id!r}",
-            "it inside the group, or the group split in two: the members run as one job",
-        )
-        for task_id in sorted(reached & upstream)
-    ]
-
-
-def _part_from_outside(group: VertexTaskGroup, operators: Iterable[Any], inside: set[str]) -> None:
-    """Take off the edges that come from outside; submit has them now."""
+def _part_from_outside(
+    group: VertexTaskGroup,
+    operators: Iterable[Any],
+    inside: set[str],
+    submit: SubmitVertexPipelineOperator,
+) -> None:
+    """Take off the edges that come from outside; submit has them now, labels and all."""
     for operator in operators:
         for task_id in sorted(operator.upstream_task_ids - inside):
             operator.upstream_task_ids.discard(task_id)
             group.dag.get_task(task_id).downstream_task_ids.discard(operator.task_id)
+            labels = group.dag.edge_info.get(task_id, {})
+            if operator.task_id in labels:
+                labels[submit.task_id] = labels.pop(operator.task_id)
 
 
 def _forget_members(group: VertexTaskGroup, reading: Reading, submit: SubmitVertexPipelineOperator) -> None:
@@ -222,7 +218,7 @@ def _forget_members(group: VertexTaskGroup, reading: Reading, submit: SubmitVert
         for below in sorted(operator.downstream_task_ids - set(operators)):
             outer = group.dag.get_task(below)
             if task_id in _values_taken_by(outer):
-                problems.append(_unfollowed(below, task_id))
+                problems.append(unfollowed(below, task_id))
             outer.upstream_task_ids.discard(task_id)
             outer.set_upstream(submit)
     if problems:
@@ -236,96 +232,11 @@ def _forget_members(group: VertexTaskGroup, reading: Reading, submit: SubmitVert
         group.used_group_ids.discard(task_id)
 
 
-def _unfollowed(outer: str, member: str) -> Problem:
-    return Problem(
-        outer,
-        "upstream",
-        f"member {member!r}, which is not followed (wait_for_completion=False)",
-        "wait_for_completion=True, or the group itself as upstream",
-    )
-
-
 def _values_taken_by(operator: Any) -> set[str]:
     fields: Mapping[str, Any] = {
         name: getattr(operator, name, None) for name in getattr(operator, "template_fields", ())
     }
-    return {task.task_id for task, _ in XComArg.iter_xcom_references(fields)}
-
-
-class _LateEdges:
-    """Takes the edges of members that are drawn after their group has closed.
-
-    However an edge is drawn, Airflow adds the other end's id to the two sets of ids on the operators, so
-    that is where it is seen.
-    """
-
-    def __init__(
-        self, group: VertexTaskGroup, submit: SubmitVertexPipelineOperator, members: set[str]
-    ) -> None:
-        self._group = group
-        self._submit = submit
-        self._members = members
-
-    def watch(self, operator: Any) -> None:
-        """Look at every edge of ``operator`` from now on."""
-        task_id = operator.task_id
-        operator.upstream_task_ids = _Edges(
-            operator.upstream_task_ids, lambda other: self._above(task_id, other)
-        )
-        operator.downstream_task_ids = _Edges(
-            operator.downstream_task_ids, lambda other: self._below(task_id, other)
-        )
-
-    def _above(self, task_id: str, other: str) -> bool:
-        """Carry an edge from above on; return whether the operator keeps it too."""
-        inside = {task.task_id for task in self._group.iter_tasks()}
-        if other in self._members and task_id in self._members:
-            for item in self._submit.graph["tasks"]:
-                if item["id"] == task_id:
-                    item["upstream"] = sorted({*item["upstream"], other})
-        elif other in inside and other != self._submit.task_id:
-            self._refuse(
-                task_id, f"an edge from {other!r} drawn after the with block", "edges drawn inside the block"
-            )
-        elif other not in inside:
-            problems = _cycles(self._group, inside, {other})
-            if problems:
-                raise VertexGroupError(self._group.dag.dag_id, str(self._group.group_id), problems)
-            outer = self._group.dag.get_task(other)
-            outer.downstream_task_ids.discard(task_id)
-            self._submit.set_upstream(outer)
-            return False
-        return True
-
-    def _below(self, task_id: str, other: str) -> bool:
-        """Refuse what would follow a member that is not followed itself."""
-        if not self._group.wait_for_completion:
-            problem = _unfollowed(other, task_id)
-            self._refuse(problem.where, problem.found, problem.allowed)
-        return True
-
-    def _refuse(self, task_id: str, found: str, allowed: str) -> None:
-        raise VertexGroupError(
-            self._group.dag.dag_id, str(self._group.group_id), [Problem(task_id, "edges", found, allowed)]
-        )
-
-
-class _Edges(set[str]):
-    """A set of task ids that asks before it takes one more; a copy of it is a plain set."""
-
-    def __init__(self, ids: Iterable[str], asked: Callable[[str], bool]) -> None:
-        super().__init__(ids)
-        self._asked = asked
-
-    def add(self, task_id: str) -> None:
-        if task_id in self or self._asked(task_id):
-            super().add(task_id)
-
-    def __copy__(self) -> set[str]:
-        return set(self)
-
-    def __deepcopy__(self, memo: Any) -> set[str]:
-        return set(self)
-
-    def __reduce__(self) -> tuple[type[set[str]], tuple[list[str]]]:
-        return set, (sorted(self),)
+    taken = {task.task_id for task, _ in XComArg.iter_xcom_references(fields)}
+    if isinstance(operator, MappedOperator):
+        taken |= {task.task_id for task in operator.iter_mapped_dependencies()}
+    return taken

@@ -144,7 +144,8 @@ def job_outputs(job: JobSnapshot, leaves: Mapping[str, str]) -> dict[str, Any]:
     """Return the small values that the pipeline's last tasks left.
 
     :param leaves: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
-    :return: Airflow task id to value; a value that lies in a file is shown as its address and size.
+    :return: Airflow task id to value; a value that lies in a file is shown as its address and size, one that
+        Airflow could not store as the text it travelled as.
     """
     result: dict[str, Any] = {}
     for task_id, name in leaves.items():
@@ -156,8 +157,20 @@ def job_outputs(job: JobSnapshot, leaves: Mapping[str, str]) -> dict[str, Any]:
             reference = protocol.Reference.parse(text)
             result[task_id] = {"uri": reference.uri, "size": reference.size}
         else:
-            result[task_id] = read_value(text)
+            value = read_value(text)
+            result[task_id] = value if _storable(value) else text
     return result
+
+
+def _storable(value: Any) -> bool:
+    """Tell whether Airflow can store a value as it is: its XComs take no integer beyond 64 bits."""
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    if isinstance(value, list):
+        return all(map(_storable, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _storable(item) for key, item in value.items())
+    return value is None or isinstance(value, str | float)
 
 
 def job_xcoms(

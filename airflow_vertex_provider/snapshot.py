@@ -66,6 +66,8 @@ class JobSnapshot:
     :param state_text: the state as reported.
     :param error: the service's error text, empty if there is none.
     :param tasks: the job's tasks by Vertex name, without the root entry.
+    :param labels: the job's labels.
+    :param create_time: when the service took the job.
     """
 
     name: str
@@ -73,6 +75,8 @@ class JobSnapshot:
     state_text: str
     error: str = ""
     tasks: Mapping[str, TaskSnapshot] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    create_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
 

@@ -299,6 +299,8 @@ def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot
         state_text=_enum_text(message, "state"),
         error=message.error.message,
         tasks=tasks,
+        labels=dict(message.labels),
+        create_time=_time(message, "create_time"),
         start_time=_time(message, "start_time"),
         end_time=_time(message, "end_time"),
     )

@@ -14,6 +14,7 @@ from airflow_vertex_provider.exceptions import VertexTaskFailedError
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.operators.waiting import (
     VertexWaitingOperator,
+    needs_worker,
     triggers_can_end_tasks,
     xcom_template,
 )
@@ -36,6 +37,19 @@ class VertexMemberOperator(VertexWaitingOperator):
     ui_color = "#e8f0fe"
 
     task_name: str
+
+    @property
+    def start_from_trigger(self) -> bool:
+        """Whether the task lives in the triggerer alone.
+
+        Not while another task is mapped over its value: only a worker tells Airflow how many there will be.
+        Asked when the DAG is serialised, since ``expand`` may come long after the group has closed.
+        """
+        return bool(self.__dict__.get("start_from_trigger")) and not any(self.iter_mapped_dependants())
+
+    @start_from_trigger.setter
+    def start_from_trigger(self, value: bool) -> None:
+        self.__dict__["start_from_trigger"] = value
 
     def make_trigger(self) -> VertexMemberTrigger:
         """See :meth:`VertexWaitingOperator.make_trigger`."""
@@ -91,13 +105,7 @@ def adopt(
     :param task_name: the task's name in Vertex.
     :param submit_task_id: full id of the group's submit task, whose XComs name the job.
     """
-    starts_on_worker = bool(
-        operator.outlets
-        or operator.inlets
-        or operator.on_execute_callback
-        or getattr(operator, "_pre_execute_hook", None)
-        or getattr(operator, "_post_execute_hook", None)
-    )
+    starts_on_worker = needs_worker(operator)
     name = operator.operator_name
     operator.__class__ = VertexMemberOperator
     member: Any = operator
@@ -116,7 +124,6 @@ def adopt(
     member.executor_config = {
         key: value for key, value in (operator.executor_config or {}).items() if key != "vertex"
     }
-    # Outlets, inlets and execute hooks are Airflow's work on a worker: such a member ends on one.
     if deferrable and triggers_can_end_tasks() and not starts_on_worker:
         member.start_in_trigger(VertexMemberTrigger)
     return operator  # type: ignore[return-value]

@@ -6,7 +6,6 @@ that needs a worker. :class:`WaitVertexPipelineOperator` follows it. A ``VertexT
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +14,25 @@ from airflow.sdk import BaseOperator
 from airflow_vertex_provider.exceptions import (
     VertexJobFailedError,
     VertexSettingsError,
-    VertexValueError,
 )
 from airflow_vertex_provider.graph import naming
 from airflow_vertex_provider.graph.context import context_value
-from airflow_vertex_provider.graph.model import Encoding, Graph, Parameter
+from airflow_vertex_provider.graph.model import Graph
 from airflow_vertex_provider.links.pipeline_job import (
     VERTEX_LOGS_URL,
     VERTEX_URL,
     VertexLogsLink,
     VertexPipelineLink,
 )
+from airflow_vertex_provider.operators.attempts import submit_attempt
+from airflow_vertex_provider.operators.parameters import check_environment, write_parameter
 from airflow_vertex_provider.operators.waiting import (
     VertexWaitingOperator,
+    needs_worker,
     triggers_can_end_tasks,
     xcom_template,
 )
 from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, job_xcoms
-from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.settings import PipelineSettings, TaskSettings, merge_task_settings
 from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
 from airflow_vertex_provider.triggers.watcher import Identity
@@ -58,7 +58,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
 
     The job's id is made of DAG, run, group and attempt. A second call of the same attempt, after a lost
     answer or on another worker, finds the job there and attaches to it; clearing the task begins a new
-    attempt.
+    attempt. :mod:`airflow_vertex_provider.operators.attempts` has the rules.
 
     :param graph: the pipeline in the neutral form, as :meth:`Graph.to_dict` gives it. Never rendered: it
         holds the author's source code.
@@ -139,17 +139,18 @@ class SubmitVertexPipelineOperator(BaseOperator):
         spec = compile_graph(graph, settings, pipeline)
         values = self._parameter_values(graph, settings, pipeline, hook, context)
 
-        # A retry of this task belongs to the same attempt and must find its job; clearing begins another.
-        # Airflow raises max_tries when it clears and leaves it when it retries, so it tells the two apart.
-        attempt = ti.max_tries - (self.retries or 0) + 1
-        job_id = naming.job_id(
-            graph.dag_id, graph.group_id, ti.run_id, attempt, -1 if ti.map_index is None else ti.map_index
+        map_index = -1 if ti.map_index is None else ti.map_index
+        submitted = submit_attempt(
+            hook,
+            location=str(pipeline.location),
+            job=job_request(graph, spec, values, pipeline, run_id=ti.run_id),
+            job_id=lambda attempt: naming.job_id(graph.dag_id, graph.group_id, ti.run_id, attempt, map_index),
+            max_tries=ti.max_tries,
+            run_started=context["dag_run"].start_date,
         )
-        job = job_request(graph, spec, values, pipeline, run_id=ti.run_id, attempt=attempt)
-        name, created = hook.create_job(location=str(pipeline.location), job_id=job_id, job=job)
-        self._job_name = name
+        self._job_name = name = submitted.name
         url, logs_url = hook.job_urls(name)
-        self.log.info("%s pipeline job %s", "Created" if created else "Attached to", name)
+        self.log.info("%s pipeline job %s", "Created" if submitted.created else "Attached to", name)
         self.log.info("Vertex AI: %s", url)
         ti.xcom_push(key=VERTEX_URL, value=url)
         ti.xcom_push(key=VERTEX_LOGS_URL, value=logs_url)
@@ -182,6 +183,8 @@ class SubmitVertexPipelineOperator(BaseOperator):
             else:
                 value = self.parameters[parameter.name]
             values[parameter.name] = write_parameter(parameter, value, limit, pipeline, hook)
+        for task in graph.tasks:
+            check_environment(task, values)
         return values
 
 
@@ -202,44 +205,6 @@ def rendered_task(
         raise error.at(task_id) from None
 
 
-def write_parameter(
-    parameter: Parameter, value: Any, limit: int, pipeline: PipelineSettings, hook: VertexPipelineHook
-) -> str:
-    """Return a run parameter's text; a value too large for an argument goes into a file first.
-
-    Linux takes at most 128 KiB in one argument, and a value stands in one several times over
-    (docs/adr/0002). So a larger one is written under the pipeline root, named by its content, once.
-
-    :raises VertexValueError: the value cannot be carried.
-    """
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple):
-        # What a mapped task returned: Airflow fetches its items one by one as they are asked for.
-        value = list(value)
-    try:
-        text = protocol.encode(value)
-    except VertexValueError as error:
-        raise VertexValueError(f"Run parameter {parameter.name!r}: {error}") from error
-    if parameter.encoding is Encoding.TEXT:
-        text = value if isinstance(value, str) else text
-        if "{{$" in text:
-            raise VertexValueError(
-                f"Run parameter {parameter.name!r}: found '{{{{$', which Vertex AI would replace; "
-                "allowed in a container's argument: text without it"
-            )
-        if protocol.argument_cost(text) > limit:
-            raise VertexValueError(
-                f"Run parameter {parameter.name!r}: found text of {len(text)} characters; "
-                "allowed in a container's argument: what fits into one, pass a file instead"
-            )
-        return text
-    if protocol.argument_cost(text) <= limit:
-        return text
-    data = text.encode("ascii")
-    uri = f"{str(pipeline.pipeline_root).rstrip('/')}/values/{hashlib.sha256(data).hexdigest()}.json"
-    hook.write_gcs(uri, data)
-    return str(protocol.Reference.to(uri, text))
-
-
 def job_request(
     graph: Graph,
     spec: Mapping[str, Any],
@@ -247,7 +212,6 @@ def job_request(
     pipeline: PipelineSettings,
     *,
     run_id: str,
-    attempt: int,
 ) -> dict[str, Any]:
     """Return the PipelineJob to create, in the API's JSON form."""
     job: dict[str, Any] = {
@@ -257,7 +221,6 @@ def job_request(
             "airflow_dag_id": naming.label_value(graph.dag_id),
             "airflow_group_id": naming.label_value(graph.group_id),
             "airflow_run_id": naming.label_value(run_id),
-            "airflow_attempt": str(attempt),
             **(pipeline.labels or {}),
         },
         "runtime_config": {
@@ -322,7 +285,13 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         self.poll_interval = poll_interval
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
-        if deferrable and triggers_can_end_tasks():
+        if deferrable and triggers_can_end_tasks() and not needs_worker(self):
+            self.start_in_trigger(VertexPipelineJobTrigger)
+
+    def without_output(self, task_id: str) -> None:
+        """Leave a task out of the job's outputs: another one follows it after all. Runs at parse."""
+        self.output_tasks.pop(task_id, None)
+        if self.start_from_trigger:
             self.start_in_trigger(VertexPipelineJobTrigger)
 
     def make_trigger(self) -> VertexPipelineJobTrigger:

@@ -45,6 +45,22 @@ def triggers_can_end_tasks() -> bool:
     return hasattr(BaseTrigger, "on_kill")
 
 
+def needs_worker(operator: BaseOperator) -> bool:
+    """Tell whether ending the task is a worker's job: what Airflow does nowhere else would be lost.
+
+    Assets and execute hooks live on workers; the event that ends a task in the triggerer reports failures
+    to callbacks, but not successes; e-mails are sent when a worker ends a task.
+    """
+    return bool(
+        operator.outlets
+        or operator.inlets
+        or operator.on_execute_callback
+        or operator.on_success_callback
+        or getattr(operator, "email", None)
+        or getattr(operator, "_post_execute_hook", None)
+    )
+
+
 def xcom_template(task_id: str, key: str) -> str:
     """Return the template for another task's XCom that also renders in the triggerer.
 
@@ -56,7 +72,14 @@ def xcom_template(task_id: str, key: str) -> str:
 class VertexWaitingOperator(BaseOperator):
     """Base of the operators that follow a job. Their fields are plain data, set by the task group."""
 
-    template_fields: Sequence[str] = ("job_name", "vertex_url", "vertex_logs_url")
+    template_fields: Sequence[str] = (
+        "job_name",
+        "vertex_url",
+        "vertex_logs_url",
+        "gcp_conn_id",
+        "impersonation_chain",
+        "project_id",
+    )
     operator_extra_links = (VertexPipelineLink(), VertexLogsLink())
 
     job_name: str

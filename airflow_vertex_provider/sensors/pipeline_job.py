@@ -33,9 +33,9 @@ class VertexPipelineJobSensor(BaseSensorOperator):
     :param job_name: resource name of the job, ``projects/<p>/locations/<l>/pipelineJobs/<id>``. Templated.
     :param gcp_conn_id: Airflow connection of Google's own type. Templated.
     :param impersonation_chain: as in Google's provider. Templated.
-    :param project_id: project for console links; the connection's if ``None``. Templated.
+    :param project_id: project for console links; the one in the job's name if ``None``. Templated.
     :param deferrable: wait in the triggerer (default) or poke from a worker.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two looks; ``poke_interval`` says the same.
     """
 
     template_fields: Sequence[str] = ("job_name", "gcp_conn_id", "impersonation_chain", "project_id")
@@ -53,17 +53,20 @@ class VertexPipelineJobSensor(BaseSensorOperator):
         poll_interval: float = 30.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poll_interval, **kwargs)
+        # Airflow's own name for it is taken too.
+        kwargs.setdefault("poke_interval", poll_interval)
+        super().__init__(**kwargs)
         self.job_name = job_name
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.project_id = project_id
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
+        self.poll_interval = self.poke_interval
 
     def identity(self) -> Identity:
-        """As whom the job is read."""
-        return Identity.of(self.gcp_conn_id, self.impersonation_chain, self.project_id)
+        """As whom the job is read; links lead to the project that the job's name tells."""
+        project = self.project_id or self.job_name.split("/")[1] if "/" in self.job_name else self.project_id
+        return Identity.of(self.gcp_conn_id, self.impersonation_chain, project)
 
     def execute(self, context: Context) -> Any:
         """Push the links, then wait."""

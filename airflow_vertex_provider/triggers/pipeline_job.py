@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
-from airflow_vertex_provider.exceptions import VertexProviderError
+from airflow_vertex_provider.exceptions import VertexProviderError, VertexValueError
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL, VERTEX_URL
 from airflow_vertex_provider.outputs import (
     RETURN_VALUE,
@@ -80,11 +80,11 @@ class _WaitTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the end, then yield the one event that ends or resumes the task."""
-        if self.end_in_trigger:
-            await self._forget_earlier_attempt()
-            await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
         outcome, job = None, None
         try:
+            if self.end_in_trigger:
+                await self._forget_earlier_attempt()
+                await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
             follow = Watch.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
             async with aclosing(follow) as snapshots:  # type: ignore[type-var]
                 async for job in snapshots:
@@ -93,6 +93,11 @@ class _WaitTrigger(BaseTrigger):
                     if outcome is not None:
                         break
         except VertexProviderError as error:
+            outcome = Outcome(succeeded=False, message=f"{type(error).__name__}: {error}")
+        except Exception as error:
+            # Whatever it is (a connection that is not there, say): a trigger that raises would end its task
+            # with "Trigger failure" and no reason.
+            self.log.exception("Waiting for %s failed", self.job_name)
             outcome = Outcome(succeeded=False, message=f"{type(error).__name__}: {error}")
         if outcome is None:
             outcome = Outcome(succeeded=False, message=f"The job {self.job_name} could not be followed")
@@ -118,21 +123,30 @@ class _WaitTrigger(BaseTrigger):
         return TaskFailedEvent()
 
     async def _forget_earlier_attempt(self) -> None:
-        """Delete an earlier attempt's value; Airflow does so only where a worker starts the task."""
+        """Delete an earlier attempt's values; Airflow does so only where a worker starts the task."""
         from airflow.sdk.execution_time.xcom import XCom
 
         ti = self.task_instance
         if ti is None or (ti.try_number or 1) < 2:
             return
-        await in_thread(
-            lambda: XCom.delete(
-                key=RETURN_VALUE,
-                dag_id=ti.dag_id,
-                task_id=ti.task_id,
-                run_id=ti.run_id,
-                map_index=ti.map_index if ti.map_index is not None else -1,
-            )
-        )
+        place = {
+            "dag_id": ti.dag_id,
+            "task_id": ti.task_id,
+            "run_id": ti.run_id,
+            "map_index": ti.map_index if ti.map_index is not None else -1,
+        }
+
+        def forget() -> None:
+            value = XCom.get_one(key=RETURN_VALUE, **place)
+            unrolled = map(str, value) if isinstance(value, dict) and self._unrolls() else ()
+            for key in (RETURN_VALUE, *unrolled):
+                XCom.delete(key=key, **place)
+
+        await in_thread(forget)
+
+    def _unrolls(self) -> bool:
+        """Tell whether the items of a dict value are XComs of their own."""
+        return False
 
     async def _push(self, xcoms: Mapping[str, Any]) -> None:
         """Push XComs for the waiting task, from a thread: on the event loop Airflow's call would block."""
@@ -294,6 +308,12 @@ class VertexMemberTrigger(_WaitTrigger):
             return {}
         value = read_value(outcome.value_text, lambda uri: self.identity.hook().read_gcs(uri))
         xcoms = {RETURN_VALUE: value}
-        if self.multiple_outputs and isinstance(value, dict):
+        if self.multiple_outputs:
+            if not isinstance(value, dict):
+                # Airflow's own rule for such a task.
+                raise VertexValueError(f"multiple_outputs: found a {type(value).__name__}; allowed: a dict")
             xcoms = {**{str(key): item for key, item in value.items()}, **xcoms}
         return xcoms
+
+    def _unrolls(self) -> bool:
+        return self.multiple_outputs

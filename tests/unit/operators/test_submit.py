@@ -9,14 +9,18 @@ import pytest
 
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.exceptions import VertexSettingsError, VertexValueError
-from airflow_vertex_provider.graph.model import Encoding, Graph, Parameter
-from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
-from airflow_vertex_provider.operators.pipeline_job import (
-    job_request,
-    rendered_pipeline,
-    rendered_task,
-    write_parameter,
+from airflow_vertex_provider.graph.model import (
+    Encoding,
+    FromOutput,
+    FromParameter,
+    Graph,
+    Parameter,
+    Task,
+    TaskKind,
 )
+from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.operators.parameters import check_environment, write_parameter
+from airflow_vertex_provider.operators.pipeline_job import job_request, rendered_pipeline, rendered_task
 from airflow_vertex_provider.outputs import read_value
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.settings import PipelineSettings
@@ -56,9 +60,31 @@ class TestValues:
     def test_text(self, hook: VertexPipelineHook, value: Any, text: str) -> None:
         assert write_parameter(Parameter("p", Encoding.TEXT), value, 1000, PIPELINE, hook) == text
 
-    def test_text_that_vertex_would_change(self, hook: VertexPipelineHook) -> None:
-        with pytest.raises(VertexValueError, match=r"'p'.*\{\{\$"):
-            write_parameter(Parameter("p", Encoding.TEXT), "a {{$}} b", 1000, PIPELINE, hook)
+    @pytest.mark.parametrize(
+        ("text", "found"), [("a {{$}} b", r"\{\{\$"), ("a\0b", "NUL"), ("a\ud800b", "surrogate")]
+    )
+    def test_text_that_no_argument_can_be(self, hook: VertexPipelineHook, text: str, found: str) -> None:
+        with pytest.raises(VertexValueError, match=rf"'p'.*{found}"):
+            write_parameter(Parameter("p", Encoding.TEXT), text, 1000, PIPELINE, hook)
+
+    @pytest.mark.parametrize(
+        ("part", "refused"),
+        [([{"$in": "x"}], True), (["a", {"$in": "x"}], False), ([{"$in": "out"}], False), ("fixed", False)],
+    )
+    def test_environment_variable_that_turns_out_empty(self, part: Any, refused: bool) -> None:
+        box = Task(
+            "g.box",
+            "box",
+            TaskKind.CONTAINER,
+            {"env": {"DAY": part}},
+            inputs={"x": FromParameter("p"), "out": FromOutput("g.a", "Text")},
+        )
+        check_environment(box, {"p": "text"})
+        if refused:
+            with pytest.raises(VertexValueError, match=r"g\.box: env\.DAY"):
+                check_environment(box, {"p": ""})
+        else:
+            check_environment(box, {"p": ""})
 
     def test_text_too_long_for_an_argument(self, hook: VertexPipelineHook) -> None:
         with pytest.raises(VertexValueError, match=r"'p'.*100000 characters"):
@@ -93,9 +119,7 @@ def test_every_job_setting_arrives(hook: VertexPipelineHook, emulator: VertexEmu
         display_name="My run",
     )
     graph = Graph("D.Ag", "g", "d-ag-g", ())
-    job = job_request(
-        graph, spec(), {"give": "1"}, pipeline, run_id="manual__2026-01-01T00:00:00+00:00", attempt=2
-    )
+    job = job_request(graph, spec(), {"give": "1"}, pipeline, run_id="manual__2026-01-01T00:00:00+00:00")
     hook.create_job(location=LOCATION, job_id="job-1", job=job)
     sent = next(item.body for item in emulator.requests if item.method == "POST")
     assert sent["displayName"] == "My run"
@@ -108,13 +132,11 @@ def test_every_job_setting_arrives(hook: VertexPipelineHook, emulator: VertexEmu
     assert sent["runtimeConfig"]["parameterValues"] == {"give": "1"}
     labels = sent["labels"]
     assert labels["team"] == "blue"
-    assert labels["airflow_attempt"] == "2"
     assert set(labels) == {
         "team",
         "airflow_dag_id",
         "airflow_group_id",
         "airflow_run_id",
-        "airflow_attempt",
     }
     # The service took them, so they obey its rules.
     assert emulator.jobs()[0]["labels"]["airflow_dag_id"] == labels["airflow_dag_id"]
@@ -122,7 +144,7 @@ def test_every_job_setting_arrives(hook: VertexPipelineHook, emulator: VertexEmu
 
 def test_psc_attachment_arrives(hook: VertexPipelineHook, emulator: VertexEmulator) -> None:
     pipeline = PipelineSettings(location=LOCATION, pipeline_root=ROOT, psc_network_attachment="attachment")
-    job = job_request(Graph("d", "g", "d-g", ()), spec(), {"give": "1"}, pipeline, run_id="r", attempt=1)
+    job = job_request(Graph("d", "g", "d-g", ()), spec(), {"give": "1"}, pipeline, run_id="r")
     hook.create_job(location=LOCATION, job_id="job-1", job=job)
     sent = next(item.body for item in emulator.requests if item.method == "POST")
     assert sent["pscInterfaceConfig"] == {"networkAttachment": "attachment"}

@@ -1,0 +1,142 @@
+"""One pipeline job for each attempt: a run of a group and its request in, the one job that serves it out.
+
+A job's id says DAG, group, run and a number. Whether the job that has the id already is *this* attempt's
+cannot be told from the id alone, so the job carries two labels: the ``max_tries`` of the submit task, which
+Airflow raises when the task is cleared and leaves when it is retried, and a fingerprint of the request.
+
+====================================  =====================================================================
+what stands under the id              what happens
+====================================  =====================================================================
+nothing                               the job is created
+same ``max_tries``                    a retry of submit, or a lost answer: attach
+another ``max_tries``, ended          the task was cleared after it: the next number
+another ``max_tries``, ending         wait for its end, then the next number
+another ``max_tries``, running        attach: a new attempt begins only when the earlier job has ended
+made before this DAG run began        the job of a deleted run of the same id: the next number if it has
+                                      ended; refused if it runs and was asked for something else
+====================================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_vertex_provider.exceptions import VertexSubmissionError
+from airflow_vertex_provider.states import PipelineState
+
+if TYPE_CHECKING:
+    from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+    from airflow_vertex_provider.snapshot import JobSnapshot
+
+ATTEMPT_LABEL = "airflow_attempt"
+MAX_TRIES_LABEL = "airflow_max_tries"
+FINGERPRINT_LABEL = "airflow_fingerprint"
+
+#: The clocks of Airflow and of the service may differ by this much.
+CLOCK_SKEW = timedelta(minutes=5)
+#: Attempts of one run before something must be wrong.
+MAX_ATTEMPTS = 1000
+#: Seconds to wait for an earlier attempt that is being cancelled, and between two looks at it.
+ENDING_DEADLINE = 900.0
+ENDING_INTERVAL = 5.0
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that serves an attempt.
+
+    :param name: resource name.
+    :param created: whether it was created now, rather than found.
+    """
+
+    name: str
+    created: bool
+
+
+def submit_attempt(
+    hook: VertexPipelineHook,
+    *,
+    location: str,
+    job: Mapping[str, Any],
+    job_id: Callable[[int], str],
+    max_tries: int,
+    run_started: datetime | None,
+) -> Submitted:
+    """Create the job of this attempt, or find it. Runs on a worker.
+
+    :param job: the job to create, in the API's JSON form, without our labels about the attempt.
+    :param job_id: attempt number, counted from 1, to job id.
+    :param max_tries: of the submit task.
+    :param run_started: when the DAG run began, or ``None`` if that is not known.
+    :raises VertexApiError: the service refused the job.
+    :raises VertexSubmissionError: a job of a deleted run is in the way.
+    """
+    fingerprint = fingerprint_of(job)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        labels = {
+            **job.get("labels", {}),
+            ATTEMPT_LABEL: str(attempt),
+            MAX_TRIES_LABEL: str(max_tries),
+            FINGERPRINT_LABEL: fingerprint,
+        }
+        name, created = hook.create_job(
+            location=location, job_id=job_id(attempt), job={**job, "labels": labels}
+        )
+        if created or _serves(hook, name, max_tries, fingerprint, run_started):
+            return Submitted(name, created)
+    raise VertexSubmissionError(f"{job_id(MAX_ATTEMPTS)}: found {MAX_ATTEMPTS} earlier attempts of this run")
+
+
+def fingerprint_of(job: Mapping[str, Any]) -> str:
+    """Return a digest of what is asked for; it obeys the rules of label values (L04)."""
+    text = json.dumps(job, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _serves(
+    hook: VertexPipelineHook, name: str, max_tries: int, fingerprint: str, run_started: datetime | None
+) -> bool:
+    """Decide whether a job found under an attempt's id is that attempt's; see the table above."""
+    found = hook.get_job(name)
+    same_request = found.labels.get(FINGERPRINT_LABEL) == fingerprint
+    if _of_an_earlier_run(found, run_started, same_request):
+        if not found.done and not same_request:
+            raise VertexSubmissionError(
+                f"{name}: found a job of an earlier run with the same run id, asked for something else and "
+                "still running; allowed: its end. Cancel it in Vertex AI, or choose another run id"
+            )
+        return not found.done
+    if found.labels.get(MAX_TRIES_LABEL) == str(max_tries):
+        if not same_request:
+            hook.log.warning("%s was asked for by another version of the DAG; following it", name)
+        return True
+    if found.state is PipelineState.CANCELLING:
+        found = _until_ended(hook, name)
+    return not found.done
+
+
+def _of_an_earlier_run(found: JobSnapshot, run_started: datetime | None, same_request: bool) -> bool:
+    if run_started is None or found.create_time is None or found.create_time >= run_started:
+        return False
+    return not same_request or found.create_time < run_started - CLOCK_SKEW
+
+
+def _until_ended(hook: VertexPipelineHook, name: str) -> JobSnapshot:
+    deadline = time.monotonic() + ENDING_DEADLINE
+    while True:
+        found = hook.get_job(name)
+        if found.done:
+            return found
+        if time.monotonic() > deadline:
+            raise VertexSubmissionError(
+                f"{name}: found an earlier attempt still {found.state_text} after "
+                f"{ENDING_DEADLINE:.0f} seconds; allowed: its end. Clear this task once it has ended"
+            )
+        hook.log.info("Waiting for the earlier attempt %s to end: %s", name, found.state_text)
+        time.sleep(ENDING_INTERVAL)
