@@ -229,3 +229,65 @@ def sensing() -> None:
 
 
 sensing()
+
+
+def leave_mark(context: Any) -> None:
+    """Success callback of a member: write its task id where the run says."""
+    from pathlib import Path
+
+    Path(context["params"]["marks"], context["ti"].task_id).touch()
+
+
+@dag(dag_id="vertex_readers", schedule=None, params={"marks": "/tmp", "connection": "google_cloud_default"})
+def readers() -> None:
+    """Values that are read in unusual ways, or not at all; a connection that only the run knows."""
+
+    @task
+    def numbers():  # type: ignore[no-untyped-def]
+        return [1, 2, 3]
+
+    @task
+    def square(number: int) -> int:
+        return number * number
+
+    @task
+    def hidden():  # type: ignore[no-untyped-def]
+        return {"password": "hunter2"}
+
+    @task
+    def beyond():  # type: ignore[no-untyped-def]
+        return 2**70
+
+    @task
+    def marked():  # type: ignore[no-untyped-def]
+        return "marked"
+
+    with VertexTaskGroup("g", **{**OPTIONS, "gcp_conn_id": "{{ params.connection }}"}):
+        listed = numbers()
+        hidden.override(do_xcom_push=False)()
+        beyond.override(do_xcom_push=False)()
+        marked.override(on_success_callback=leave_mark)()
+    square.expand(number=listed)
+
+
+readers()
+
+
+@dag(dag_id="vertex_wrong_values", schedule=None)
+def wrong_values() -> None:
+    """Members whose Vertex tasks succeed with values that Airflow refuses."""
+
+    @task(multiple_outputs=True)
+    def no_dict():  # type: ignore[no-untyped-def]
+        return [1, 2]
+
+    @task
+    def beyond():  # type: ignore[no-untyped-def]
+        return 2**70
+
+    with VertexTaskGroup("g", **OPTIONS):
+        no_dict()
+        beyond()
+
+
+wrong_values()
