@@ -163,6 +163,6 @@ def _recorded(call: Call) -> RecordedRequest:
         text = call.body.decode("utf-8", "replace")
         try:
             body = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = text
     return RecordedRequest(call.method, call.path, dict(call.query), body, call.rest_method)

@@ -17,7 +17,7 @@ from airflow_vertex_provider.emulator.errors import ApiError, rpc_code
 from airflow_vertex_provider.emulator.executor_input import VERTEX_MOUNT, OutputError
 from airflow_vertex_provider.emulator.executors import Ended, How
 from airflow_vertex_provider.emulator.launcher import Launcher, is_launcher
-from airflow_vertex_provider.emulator.machines import plain_job_spec
+from airflow_vertex_provider.emulator.machines import machine_spec, plain_job_spec
 from airflow_vertex_provider.emulator.placeholders import Placeholders, UnknownPlaceholderError
 from airflow_vertex_provider.emulator.platform_errors import capacity_error
 from airflow_vertex_provider.emulator.run_context import Inputs, Outcome, RunContext, TaskError, resolve
@@ -266,6 +266,7 @@ class ContainerTask:
                 self._environment(env),
                 context.service_account,
                 smallest_machine=switches.machine_for_resources == "smallest",
+                resources=self._resources(recorded),
             ),
         }
         for field in ("network", "reservedIpRanges", "pscInterfaceConfig"):
@@ -280,6 +281,25 @@ class ContainerTask:
         jobs = [*self._record.notes.get("custom_jobs", []), job.id]
         self._records.note(self._record, current=job.key, custom_jobs=jobs)
         return job
+
+    def _resources(self, placeholders: Placeholders) -> Json:
+        """Return the container's resource limits, the placeholders in them resolved.
+
+        :raises TaskError: a placeholder names nothing, or a limit cannot be read.
+        """
+
+        def resolved(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: resolved(item) for name, item in value.items()}
+            return placeholders.text(value) if isinstance(value, str) else value
+
+        try:
+            resources: Json = resolved(self._container.get("resources", {}))
+            machine_spec(resources, smallest_machine=True)
+        except (UnknownPlaceholderError, ValueError) as error:
+            message = self._services.switches.text("INVALID_ARGUMENT", f"Task {self._task.name!r}: {error}.")
+            raise TaskError(3, message) from error
+        return resources
 
     def _environment(self, env: dict[str, str]) -> dict[str, str]:
         """Return the container's variables with the one that Pipelines adds."""

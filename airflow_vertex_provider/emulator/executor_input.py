@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_vertex_provider.emulator import protos
-from airflow_vertex_provider.emulator.parameters import check_type, parse_output, typed
+from airflow_vertex_provider.emulator.parameters import check_type, compact, parse_output, typed
 from airflow_vertex_provider.emulator.spec import Component
 
 Json = dict[str, Any]
@@ -88,26 +88,59 @@ def read_outputs(
     :raises OutputError: a file is damaged, or holds a value of the wrong type.
     """
     written = _executor_output(folder)
+    parameters = _object(written.get("parameterValues"), "parameterValues")
     values: Json = {}
     for name, kind in component.output_parameters.items():
         try:
-            if name in written.get("parameterValues", {}):
-                value = check_type(kind, written["parameterValues"][name])
+            if name in parameters:
+                value = check_type(kind, parameters[name])
             elif (folder / name).is_file():
                 value = parse_output(kind, (folder / name).read_bytes().decode("utf-8"))
             else:
                 continue
             values[name] = protos.as_value(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise OutputError(f"output parameter {name!r}: {error}") from error
     artifacts: dict[str, list[Json]] = {}
     for name, items in outputs.items():
-        changed = written.get("artifacts", {}).get(name, {}).get("artifacts", [])
+        changed = _changes(written, name)
         artifacts[name] = [
             _updated(item, changed[index] if index < len(changed) else {}, mount)
             for index, item in enumerate(items)
         ]
     return values, artifacts
+
+
+def _object(value: Any, what: str) -> Json:
+    """Return what should be a JSON object; null is one that is not there, as protobuf's JSON has it.
+
+    :raises OutputError: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise OutputError(f"executor_output.json: {what} is {compact(value)[:80]}, not an object")
+    return value
+
+
+def _changes(written: Json, name: str) -> list[Json]:
+    """Return what a container wrote about one of its output artifacts."""
+    lists = _object(written.get("artifacts"), "artifacts")
+    where = f"artifacts[{name!r}]"
+    items = _object(lists.get(name), where).get("artifacts")
+    if items is None:
+        return []
+    if not isinstance(items, list):
+        raise OutputError(f"executor_output.json: {where}.artifacts is not a list")
+    changes = [_object(item, f"an entry of {where}") for item in items]
+    for change in changes:
+        if not isinstance(change.get("uri") or "", str):
+            raise OutputError(f"executor_output.json: the uri of {where} is not a text")
+        try:
+            change["metadata"] = protos.as_value(_object(change.get("metadata"), f"the metadata of {where}"))
+        except (ValueError, RecursionError) as error:
+            raise OutputError(f"executor_output.json: the metadata of {where}: {error}") from error
+    return changes
 
 
 def _executor_output(folder: Path) -> Json:
@@ -116,7 +149,7 @@ def _executor_output(folder: Path) -> Json:
         return {}
     try:
         written = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"executor_output.json is not JSON: {error}") from error
     if not isinstance(written, dict):
         raise OutputError("executor_output.json is not a JSON object")
@@ -125,7 +158,7 @@ def _executor_output(folder: Path) -> Json:
 
 def _updated(artifact: Json, written: Json, mount: str) -> Json:
     result = dict(artifact)
-    uri = written.get("uri", "")
+    uri = written.get("uri") or ""
     if uri:
         result["uri"] = f"gs://{uri.removeprefix(mount)}" if uri.startswith(mount) else uri
     if written.get("metadata"):
@@ -140,7 +173,7 @@ def read_error(folder: Path) -> str:
         return ""
     try:
         written = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     message = (
         written.get("errorMessage", written.get("error_message", "")) if isinstance(written, dict) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ _FAMILIES: tuple[tuple[str, tuple[int, ...], float], ...] = (
 )
 #: What a vCPU weighs against a GB of memory when the smallest machine is looked for.
 _CPU_WEIGHT = 8.0
+_CPU = re.compile(r"([0-9]*\.?[0-9]+)(m?)")
+_MEMORY = re.compile(r"([0-9]*\.?[0-9]+)([KMGTPE]?)(i?)")
 _GPU_FAMILIES: tuple[tuple[str, tuple[int, ...], float], ...] = (
     ("n1-standard", (4, 8, 16, 32, 64, 96), 3.75),
     ("n1-highmem", (4, 8, 16, 32, 64, 96), 6.5),
@@ -33,20 +36,17 @@ def plain_job_spec(
     env: dict[str, str],
     service_account: str,
     *,
+    resources: Json,
     smallest_machine: bool,
 ) -> Json:
     """Return the ``jobSpec`` of the custom job that Vertex makes for a plain container task.
 
     :param container: the executor's ``container``. :param command: resolved; :param args: resolved.
+    :param resources: the container's ``resources``, placeholders in them resolved.
     :param smallest_machine: choose a machine for the resource limits, rather than the default one.
+    :raises ValueError: a limit cannot be read.
     """
-    resources = container.get("resources", {})
-    machine: Json = {"machineType": machine_type(resources) if smallest_machine else DEFAULT_MACHINE}
-    accelerator = resources.get("accelerator", {})
-    kind = accelerator.get("resourceType") or accelerator.get("type")
-    if kind:
-        machine["acceleratorType"] = kind
-        machine["acceleratorCount"] = int(accelerator.get("resourceCount") or accelerator.get("count") or 1)
+    machine = machine_spec(resources, smallest_machine=smallest_machine)
     spec: Json = {"imageUri": container.get("image", "")}
     if command:
         spec["command"] = list(command)
@@ -67,8 +67,29 @@ def plain_job_spec(
     }
 
 
+def machine_spec(resources: Json, *, smallest_machine: bool) -> Json:
+    """Return the ``machineSpec`` for a container's resource limits.
+
+    :raises ValueError: a limit cannot be read.
+    """
+    fitting = machine_type(resources)  # reads the limits whether it is used or not
+    machine: Json = {"machineType": fitting if smallest_machine else DEFAULT_MACHINE}
+    accelerator = resources.get("accelerator", {})
+    kind = accelerator.get("resourceType") or accelerator.get("type")
+    if kind:
+        count = str(accelerator.get("resourceCount") or accelerator.get("count") or 1)
+        if not count.isdecimal():
+            raise ValueError(f"accelerator count: found {count!r}; allowed: a whole number")
+        machine["acceleratorType"] = kind
+        machine["acceleratorCount"] = int(count)
+    return machine
+
+
 def machine_type(resources: Json) -> str:
-    """Return the smallest standard machine that has the asked CPUs and memory."""
+    """Return the smallest standard machine that has the asked CPUs and memory.
+
+    :raises ValueError: a limit cannot be read.
+    """
     cpus = _cpus(resources.get("resourceCpuLimit") or resources.get("cpuLimit") or 0)
     memory = _gigabytes(resources.get("resourceMemoryLimit") or resources.get("memoryLimit") or 0)
     gpu = bool(resources.get("accelerator"))
@@ -84,18 +105,19 @@ def machine_type(resources: Json) -> str:
 
 
 def _cpus(value: str | float) -> float:
-    if isinstance(value, str) and value.endswith("m"):
-        return float(value[:-1]) / 1000
-    return float(value)
+    if not isinstance(value, str):
+        return float(value)
+    found = _CPU.fullmatch(value)
+    if not found:
+        raise ValueError(f"CPU limit: found {value!r}; allowed: a number, or thousandths such as '500m'")
+    return float(found[1]) / (1000 if found[2] else 1)
 
 
 def _gigabytes(value: str | float) -> float:
     if not isinstance(value, str):
         return float(value)
-    powers = {letter: power for power, letter in enumerate("KMGTPE", 1)}
-    number = value.rstrip("KMGTPEi")
-    unit = value[len(number) :]
-    if not unit:
-        return float(number) / 1e9
-    base = 1024 if unit.endswith("i") else 1000
-    return float(number) * float(base ** powers[unit[0]]) / 1e9
+    found = _MEMORY.fullmatch(value)
+    if not found or (found[3] and not found[2]):
+        raise ValueError(f"memory limit: found {value!r}; allowed: a number with K to E, or Ki to Ei")
+    power = "KMGTPE".index(found[2]) + 1 if found[2] else 0
+    return float(found[1]) * float((1024 if found[3] else 1000) ** power) / 1e9

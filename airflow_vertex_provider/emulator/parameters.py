@@ -82,7 +82,7 @@ def parse_output(kind: str, text: str) -> Any:
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         lowered = text.strip().lower()
         if kind == "BOOLEAN" and lowered in ("true", "false"):
             return lowered == "true"

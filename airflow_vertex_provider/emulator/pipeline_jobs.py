@@ -14,14 +14,16 @@ from airflow_vertex_provider.emulator.errors import ApiError, FieldErrors
 from airflow_vertex_provider.emulator.names import Place
 from airflow_vertex_provider.emulator.parameters import check_type
 from airflow_vertex_provider.emulator.services import Services
-from airflow_vertex_provider.emulator.spec import Plan, read_spec
+from airflow_vertex_provider.emulator.spec import NAME_MAX, Plan, read_spec
 from airflow_vertex_provider.emulator.store import Resource
 from airflow_vertex_provider.states import PipelineState
 
 Json = dict[str, Any]
 
 _JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,126}")
-_ROOT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?")
+_ROOT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[^\x00-\x1f\x7f]*)?")
+#: Most bytes of an object's name in Cloud Storage.
+_OBJECT_NAME_MAX = 1024
 _OUTPUT_ONLY = (
     "name", "createTime", "startTime", "endTime", "updateTime", "state", "jobDetail", "error",
     "templateMetadata", "scheduleName",
@@ -87,7 +89,7 @@ def _check(services: Services, body: Json, job_id: str) -> Plan:
     root = config.get("gcsOutputDirectory", "")
     if not root:
         errors.add("pipeline_job.runtime_config.gcs_output_directory", "gcs_output_directory is empty.")
-    elif not _ROOT.fullmatch(root) or ".." in root.split("/"):
+    elif not _ROOT.fullmatch(root) or not _storable(root):
         errors.add(
             "pipeline_job.runtime_config.gcs_output_directory",
             "Invalid Cloud Storage URI for gcs_output_directory",
@@ -108,6 +110,12 @@ def _check(services: Services, body: Json, job_id: str) -> Plan:
     _check_parameters(plan, config.get("parameterValues", {}), errors)
     errors.check()
     return plan
+
+
+def _storable(root: str) -> bool:
+    """Tell whether a pipeline root can be a folder of this machine."""
+    parts = [len(part.encode("utf-8", "surrogatepass")) for part in root.split("/")]
+    return ".." not in root.split("/") and max(parts) <= NAME_MAX and sum(parts) <= _OBJECT_NAME_MAX
 
 
 def _check_parameters(plan: Plan, given: Json, errors: FieldErrors) -> None:

@@ -64,7 +64,7 @@ class Placeholders:
         if part.startswith(('{"IfPresent"', '{"Concat"')):
             try:
                 data = json.loads(part)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return [self.text(part)]
             return self._expand(data)
         return [self.text(part)]
@@ -78,6 +78,8 @@ class Placeholders:
             return ["".join(self._expand(data["Concat"]))]
         if isinstance(data, dict) and list(data) == ["IfPresent"]:
             branch = data["IfPresent"]
+            if not isinstance(branch, dict) or not isinstance(branch.get("InputName"), str):
+                raise UnknownPlaceholderError(f"{compact(data)} names no input")
             inputs = self.executor_input.get("inputs", {})
             present = branch["InputName"] in {
                 **inputs.get("parameterValues", {}),

@@ -19,6 +19,12 @@ from airflow_vertex_provider.emulator.parameters import whole
 
 Json = dict[str, Any]
 
+#: Deepest nesting of a request. In an answer the same values stand a few levels deeper, and protobuf's JSON
+#: readers, so also Google's clients, stop at 100.
+REQUEST_DEPTH = 90
+#: Deepest nesting of a task's outputs, for the same reason.
+VALUE_DEPTH = 80
+
 
 @cache
 def _message_class(name: str) -> Any:
@@ -73,6 +79,21 @@ def _readable(text: str) -> str:
     return text.split("\n")[0]
 
 
+def shallow(value: Any, depth: int) -> bool:
+    """Tell whether a JSON value is nested at most ``depth`` deep."""
+    level = [value]
+    for _ in range(depth + 1):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return True
+    return False
+
+
 def as_value(value: Any) -> Any:
     """Return what ``value`` becomes after travelling as a ``google.protobuf.Value``.
 
@@ -83,6 +104,8 @@ def as_value(value: Any) -> Any:
     """
     from google.protobuf import json_format, struct_pb2
 
+    if not shallow(value, VALUE_DEPTH):
+        raise ValueError(f"nested more than {VALUE_DEPTH} deep")
     try:
         message = json_format.ParseDict(value, struct_pb2.Value())
         return whole(json_format.MessageToDict(message))

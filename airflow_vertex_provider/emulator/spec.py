@@ -6,17 +6,24 @@ it is meant or refused. Problems are collected, not raised one by one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_vertex_provider.emulator.errors import FieldErrors
+from airflow_vertex_provider.emulator.machines import machine_spec
 from airflow_vertex_provider.emulator.parameters import PARAMETER_TYPES, check_type
 
 Json = dict[str, Any]
 
 #: Deepest nesting of pipelines within pipelines; a component that contains itself would never end.
 MAX_DEPTH = 32
+
+#: Most bytes of a part of a file's path on the usual file systems.
+NAME_MAX = 255
+#: Most bytes of a task's name: with ``_`` and the task's id, a sign and 19 digits, it names a folder.
+MAX_TASK_NAME = NAME_MAX - 21
 
 _PATH = "pipeline_job.pipeline_spec"
 
@@ -153,6 +160,12 @@ class _Reader:
         for key, item in {**component.artifacts, **component.output_artifacts}.items():
             if item.get("isArtifactList"):
                 self.unsupported(f"{path}[{key}]", "lists of artifacts")
+        for key in {**component.output_parameters, **component.output_artifacts}:
+            if _bytes(key) > NAME_MAX or "\0" in key:
+                self.errors.add(
+                    f"{path}.output_definitions[{key[:40]}]",
+                    f"found a name of {_bytes(key)} bytes; allowed: a file's name of at most {NAME_MAX}.",
+                )
         if depth > MAX_DEPTH:
             self.errors.add(
                 path, f"pipelines are nested more than {MAX_DEPTH} deep; does one contain itself?"
@@ -195,6 +208,12 @@ class _Reader:
             return None
         if container.get("lifecycle"):
             self.unsupported(f"{where}.container.lifecycle", "lifecycle hooks (pre-caching checks)")
+        resources = container.get("resources", {})
+        if "{{$" not in json.dumps(resources):  # else the limits are known when the task runs
+            try:
+                machine_spec(resources, smallest_machine=True)
+            except ValueError as error:
+                self.errors.add(f"{where}.container.resources", f"{error}.")
         return dict(container)
 
     def dag(self, data: Mapping[str, Any], owner: Component, path: str, depth: int) -> Dag:
@@ -269,10 +288,17 @@ class _Reader:
         for item, declared in component.parameters.items():
             if not declared.optional and item not in inputs.get("parameters", {}):
                 self.errors.add(f"{path}.inputs.parameters[{item}]", "the component requires this input.")
+        title = data.get("taskInfo", {}).get("name") or key
+        if max(_bytes(title), _bytes(key)) > MAX_TASK_NAME:
+            self.errors.add(
+                f"{path}.task_info.name",
+                f"found a name of {max(_bytes(title), _bytes(key))} bytes; allowed: at most {MAX_TASK_NAME}, "
+                "since it names the task's output folder.",
+            )
         policy = data.get("retryPolicy", {})
         return TaskSpec(
             key=key,
-            name=data.get("taskInfo", {}).get("name") or key,
+            name=title,
             component=component,
             parameters=dict(inputs.get("parameters", {})),
             artifacts=dict(inputs.get("artifacts", {})),
@@ -330,6 +356,10 @@ class _Reader:
             for key in ready:
                 order[key] = waiting.pop(key)
         return order
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def constant(source: Mapping[str, Any]) -> Any:

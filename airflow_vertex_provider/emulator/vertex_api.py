@@ -343,8 +343,13 @@ def _json(call: Call) -> Json:
         return {}
     try:
         body = json.loads(call.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ApiError("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
+    if not protos.shallow(body, protos.REQUEST_DEPTH):
+        raise ApiError(
+            "INVALID_ARGUMENT",
+            f"Invalid JSON payload received. It is nested more than {protos.REQUEST_DEPTH} deep.",
+        )
     if not isinstance(body, dict):
         raise ApiError("INVALID_ARGUMENT", "Invalid JSON payload received. Root element must be a message.")
     return body
