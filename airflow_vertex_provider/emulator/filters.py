@@ -19,6 +19,8 @@ from airflow_vertex_provider.emulator.errors import ApiError
 
 Json = dict[str, Any]
 Predicate = Callable[[Json], bool]
+#: A resource as the API shows it, behind its key in the store, which grows with each resource.
+Keyed = tuple[int, Json]
 
 _TOKEN = re.compile(
     r'\s*(?:(\(|\)|!=|<=|>=|=|<|>|:)|"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|([^\s()=<>!:"]+))'
@@ -263,13 +265,10 @@ def parse_filter(
     return _Parser(text, fields, refuse_unknown=refuse_unknown, or_first=or_first).parse()
 
 
-def sort(items: Sequence[Json], order_by: str) -> list[Json]:
-    """Sort resources; the default is the newest first.
-
-    :param items: oldest first. :raises ApiError: INVALID_ARGUMENT for an unknown field.
-    """
-    result = list(reversed(items))
-    for part in reversed((order_by.strip() or "create_time desc").split(",")):
+def _order(order_by: str) -> list[tuple[str, bool]]:
+    """Read an ``orderBy``: each field with whether it goes down; the default is the newest first."""
+    order = []
+    for part in (order_by.strip() or "create_time desc").split(","):
         words = part.split()
         if (
             not words
@@ -281,35 +280,59 @@ def sort(items: Sequence[Json], order_by: str) -> list[Json]:
                 f"Invalid order_by: {part.strip()!r}; supported: {', '.join(ORDER_FIELDS)}, "
                 "each with ' desc'."
             )
-        path = ORDER_FIELDS[words[0]]
-        result.sort(key=lambda item: item.get(path, ""), reverse=words[1:] == ["desc"])
+        order.append((ORDER_FIELDS[words[0]], words[1:] == ["desc"]))
+    return order
+
+
+def sort(items: Sequence[Keyed], order_by: str) -> list[Keyed]:
+    """Sort resources; those that are equal in it, the newest first.
+
+    :raises ApiError: INVALID_ARGUMENT for an unknown field.
+    """
+    result = sorted(items, key=lambda item: item[0], reverse=True)
+    for path, down in reversed(_order(order_by)):
+        result.sort(key=lambda item: item[1].get(path, ""), reverse=down)
     return result
 
 
-def page(items: Sequence[Json], request: str, size: int, token: str) -> tuple[list[Json], str]:
+def page(
+    items: Sequence[Keyed], *, order_by: str, request: str, size: int, token: str
+) -> tuple[list[Json], str]:
     """Return one page, and the token of the next one or an empty string.
 
-    A token names the last item of its page, so items added meanwhile are neither shown twice nor cause
-    others to be passed over.
+    A token holds the position of the last item of its page, so items added or deleted meanwhile, even that
+    one, neither show others twice nor cause them to be passed over.
 
-    :param request: filter and order of the request; a token of another one is refused.
+    :param items: in any order. :param request: what the request asks for; a token of another one is refused.
+    :raises ApiError: INVALID_ARGUMENT for a bad token or an unknown field.
     """
-    start = 0
+    order = _order(order_by)
+    found = sort(items, order_by)
+    asked = [request, order_by]
     if token:
         try:
-            last, asked = json.loads(base64.urlsafe_b64decode(token.encode()))
-        except (ValueError, binascii.Error) as error:
+            values, key, made_for = json.loads(base64.urlsafe_b64decode(token.encode()))
+            position = [str(value) for value in values], int(key)
+        except (ValueError, TypeError, binascii.Error) as error:
             raise invalid("Invalid page token.") from error
-        if asked != request:
+        if made_for != asked or len(position[0]) != len(order):
             raise invalid("Invalid page token: it belongs to a request with another filter or order.")
-        names = [item["name"] for item in items]
-        if last not in names:
-            raise invalid("Invalid page token: the item it stands at was deleted.")
-        start = names.index(last) + 1
-    chosen = list(items[start : start + size])
-    more = start + size < len(items)
-    text = json.dumps([chosen[-1]["name"], request]) if more else ""
-    return chosen, base64.urlsafe_b64encode(text.encode()).decode() if text else ""
+        found = [item for item in found if _comes_after(item, position, order)]
+    chosen = found[:size]
+    if len(found) <= size:
+        return [item for _, item in chosen], ""
+    key, last = chosen[-1]
+    text = json.dumps([[last.get(path, "") for path, _ in order], key, asked])
+    return [item for _, item in chosen], base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _comes_after(item: Keyed, position: tuple[list[str], int], order: list[tuple[str, bool]]) -> bool:
+    """Tell whether an item stands behind a position in an order."""
+    for (path, down), value in zip(order, position[0], strict=True):
+        own = item[1].get(path, "")
+        if own != value:
+            return bool(own < value if down else own > value)
+    return item[0] < position[1]
 
 
 def apply_mask(item: Json, mask: str) -> Json:

@@ -12,7 +12,7 @@ from airflow_vertex_provider.emulator import filters, pipeline_jobs, protos
 from airflow_vertex_provider.emulator.custom_jobs import FINAL_STATES
 from airflow_vertex_provider.emulator.engine import Engine
 from airflow_vertex_provider.emulator.errors import ApiError
-from airflow_vertex_provider.emulator.filters import Field
+from airflow_vertex_provider.emulator.filters import Field, Keyed
 from airflow_vertex_provider.emulator.names import Place, project_number
 from airflow_vertex_provider.emulator.routes import Call
 from airflow_vertex_provider.emulator.services import Services
@@ -107,7 +107,7 @@ class VertexApi:
         pipeline_jobs.purge(self._services)
         place = self.place(call)
         items = [
-            pipeline_jobs.view(self._services, job, detail=False)
+            (job.key, pipeline_jobs.view(self._services, job, detail=False))
             for job in self._store.all("pipelineJobs", place.number, place.location)
         ]
         chosen, token = self._page(call, items, filters.PIPELINE_JOB_FIELDS)
@@ -207,7 +207,7 @@ class VertexApi:
 
     def _list_custom_jobs(self, call: Call) -> Json:
         place = self.place(call)
-        items = [job.body for job in self._store.all("customJobs", place.number, place.location)]
+        items = [(job.key, job.body) for job in self._store.all("customJobs", place.number, place.location)]
         chosen, token = self._page(call, items, filters.CUSTOM_JOB_FIELDS)
         mask = call.query.get("readMask", "")
         jobs = [self._show(call, "CustomJob", filters.apply_mask(item, mask)) for item in chosen]
@@ -298,7 +298,7 @@ class VertexApi:
 
     # Lists
 
-    def _page(self, call: Call, items: list[Json], fields: Mapping[str, Field]) -> tuple[list[Json], str]:
+    def _page(self, call: Call, items: list[Keyed], fields: Mapping[str, Field]) -> tuple[list[Json], str]:
         switches, query = self._services.switches, call.query
         matches = filters.parse_filter(
             query.get("filter", ""),
@@ -306,7 +306,6 @@ class VertexApi:
             refuse_unknown=switches.unknown_filter_field == "refuse",
             or_first=switches.filter_precedence == "or",
         )
-        found = filters.sort([item for item in items if matches(item)], query.get("orderBy", ""))
         try:
             size = int(query.get("pageSize", "0") or 0)
         except ValueError as error:
@@ -315,12 +314,12 @@ class VertexApi:
             ) from error
         if size < 0:
             raise ApiError("INVALID_ARGUMENT", f"page_size: found {size}; allowed: 0 or more.")
-        request = json.dumps([query.get("filter", ""), query.get("orderBy", "")])
         return filters.page(
-            found,
-            request,
-            min(size or int(switches.page_size) or 1, MAX_PAGE_SIZE),
-            query.get("pageToken", ""),
+            [item for item in items if matches(item[1])],
+            order_by=query.get("orderBy", ""),
+            request=query.get("filter", ""),
+            size=min(size or int(switches.page_size) or 1, MAX_PAGE_SIZE),
+            token=query.get("pageToken", ""),
         )
 
     def _show(self, call: Call, message: str, body: Json) -> Json:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.aiplatform_v1 import ListPipelineJobsRequest, PipelineServiceClient
 
+from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.emulator.errors import ApiError
 from airflow_vertex_provider.emulator.filters import PIPELINE_JOB_FIELDS, apply_mask, page, parse_filter, sort
 from tests.emulator.pipelines import PARENT, ApiFailure, Client, Json, Pipeline
@@ -110,32 +113,72 @@ def test_filters_that_cannot_be_read(text: str) -> None:
     ],
 )
 def test_orders(order: str, names: list[str]) -> None:
-    assert [job["name"].rpartition("/")[2] for job in sort(JOBS, order)] == names
+    found = sort(list(enumerate(JOBS)), order)
+    assert [job["name"].rpartition("/")[2] for _, job in found] == names
 
 
 @pytest.mark.parametrize("order", ["name", "create_time_desc", "create_time down", "create_time,,end_time"])
 def test_orders_that_are_refused(order: str) -> None:
     with pytest.raises(ApiError, match="order_by"):
-        sort(JOBS, order)
+        sort(list(enumerate(JOBS)), order)
+
+
+def _paged(
+    items: list[tuple[int, Json]], token: str, *, order_by: str = "", request: str = "r"
+) -> tuple[list[int], str]:
+    found, token = page(items, order_by=order_by, request=request, size=2, token=token)
+    return [item["number"] for item in found], token
 
 
 def test_pages_go_on_where_the_last_one_ended() -> None:
-    items = [{"name": str(number)} for number in range(5)]
-    first, token = page(items, "r", 2, "")
-    assert [item["name"] for item in first] == ["0", "1"]
+    items = [(key, {"number": key, "createTime": "2026-01-01T00:00:00Z"}) for key in range(5)]
+    first, token = _paged(items, "")
+    assert first == [4, 3]
     # What is added at the top meanwhile neither repeats nor hides anything.
-    second, token = page([{"name": "new"}, *items], "r", 2, token)
-    assert [item["name"] for item in second] == ["2", "3"]
-    last, token = page(items, "r", 2, token)
-    assert ([item["name"] for item in last], token) == (["4"], "")
-    for bad in ("nonsense", "é"):
+    second, token = _paged([*items, (5, {"number": 5, "createTime": "2026-01-02T00:00:00Z"})], token)
+    assert second == [2, 1]
+    assert _paged(items, token) == ([0], "")
+    for bad in ("nonsense", "é", "W10=", "WzEsMiwzXQ=="):
         with pytest.raises(ApiError, match="page token"):
-            page(items, "r", 2, bad)
-    _, token = page(items, "r", 2, "")
+            _paged(items, bad)
+    _, token = _paged(items, "")
     with pytest.raises(ApiError, match="another filter"):
-        page(items, "other", 2, token)
-    with pytest.raises(ApiError, match="deleted"):
-        page(items[2:], "r", 2, token)
+        _paged(items, token, request="other")
+    with pytest.raises(ApiError, match="another filter"):
+        _paged(items, token, order_by="create_time")
+
+
+@pytest.mark.parametrize("order_by", ["", "create_time", "end_time desc,create_time", "update_time"])
+def test_pages_hold_when_all_that_was_shown_is_deleted(order_by: str) -> None:
+    items = [
+        (key, {"number": key, "createTime": f"2026-01-0{1 + key // 2}", "endTime": f"2026-02-0{1 + key % 3}"})
+        for key in range(9)
+    ]
+    expected = [item["number"] for _, item in sort(items, order_by)]
+    seen: list[int] = []
+    token = ""
+    while len(seen) < 9:
+        shown, token = _paged([item for item in items if item[0] not in seen], token, order_by=order_by)
+        assert shown
+        seen += shown
+    assert (seen, token) == (expected, "")
+
+
+def test_the_usual_clean_up_loop_removes_all(emulator: VertexEmulator) -> None:
+    jobs = PipelineServiceClient(
+        transport="rest",
+        client_options={"api_endpoint": emulator.endpoint},
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+    )
+    client = Client(emulator.endpoint)
+    for number in range(7):
+        client.run(Pipeline().task("t"), f"job-{number}")
+    removed = []
+    for job in jobs.list_pipeline_jobs(ListPipelineJobsRequest(parent=PARENT, page_size=2)):
+        jobs.delete_pipeline_job(name=job.name).result()  # type: ignore[no-untyped-call]
+        removed.append(job.name.rpartition("/")[2])
+    assert removed == [f"job-{number}" for number in reversed(range(7))]
+    assert emulator.jobs() == []
 
 
 def test_masks() -> None:
