@@ -76,13 +76,14 @@ class Engine:
 
     def cancel(self, key: int) -> None:
         """Ask a pipeline job to end; its state is CANCELLING on return."""
-        with self._lock:
-            run = self._runs.get(key)
         with self._services.store.change(key) as job:
             if PipelineState(job.body["state"]) in TERMINAL_PIPELINE_STATES:
                 return
             job.body["state"] = PipelineState.CANCELLING.value
             job.body["updateTime"] = self._services.clock.stamp()
+        # Looked up after the state has changed: a run that is not here yet reads the state when it begins.
+        with self._lock:
+            run = self._runs.get(key)
         if run is not None and self._services.switches.cancel_outcome == "cancelled":
             run.cancel()
 

@@ -73,6 +73,12 @@ class JobRun:
 
     def _run(self) -> None:
         services, job = self._services, self._context.job
+        # A cancel may have come between the job's creation and this run, which it did not find then.
+        try:
+            job.body["state"] = services.store.get(self._key).body["state"]
+        except KeyError:
+            log.debug("job %s was deleted before it began", job.id)
+            return
         if job.body["state"] == PipelineState.CANCELLING and services.switches.cancel_outcome == "cancelled":
             self.cancel()
         elif job.body["state"] == PipelineState.PENDING:
