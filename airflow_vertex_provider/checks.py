@@ -54,6 +54,8 @@ MEMORY_UNITS: Mapping[str, int] = {
     **{f"{unit}i": 1 << (10 * power) for power, unit in enumerate("KMGTPE", 1)},
 }
 MAX_LABELS = 64
+#: Labels that submit adds to every job: DAG, group, run and attempt.
+OUR_LABELS = 4
 MAX_ENV = 100
 
 
@@ -62,15 +64,22 @@ def is_template(value: object) -> bool:
     return isinstance(value, str) and _JINJA.search(value) is not None
 
 
+def as_text(value: Any) -> Any:
+    """Write a number as text: that is what a DAG that renders native objects makes of ``{{ ds_nodash }}``."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def text(field: str, value: Any) -> str:
-    """Accept a string that is not empty."""
+    """Accept a string that is not empty, or a number."""
+    value = as_text(value)
     if not isinstance(value, str) or not value.strip():
         raise VertexSettingsError(field, value, "a string that is not empty")
     return value
 
 
 def text_or_empty(field: str, value: Any) -> str:
-    """Accept a string; the empty one has a meaning of its own where this check is used."""
+    """Accept a string or a number; the empty one has a meaning of its own where this check is used."""
+    value = as_text(value)
     if not isinstance(value, str):
         raise VertexSettingsError(field, value, "a string")
     return value
@@ -86,13 +95,14 @@ def flag(field: str, value: Any) -> bool:
 
 
 def matching(pattern: str, allowed: str) -> Check:
-    """Accept a string that the whole of ``pattern`` matches; ``allowed`` says so in words."""
+    """Accept a text that the whole of ``pattern`` matches; ``allowed`` says so in words."""
     compiled = re.compile(pattern)
 
     def check(field: str, value: Any) -> str:
-        if not isinstance(value, str) or not compiled.fullmatch(value):
+        written = as_text(value)
+        if not isinstance(written, str) or not compiled.fullmatch(written):
             raise VertexSettingsError(field, value, allowed)
-        return value
+        return written
 
     return check
 
@@ -142,27 +152,52 @@ def texts(field: str, value: Any) -> list[str]:
     """Accept a list of strings that are not empty."""
     if isinstance(value, str) or not isinstance(value, list | tuple):
         raise VertexSettingsError(field, value, "a list of strings")
-    return [text(f"{field}[{index}]", item) for index, item in enumerate(value)]
+    for index, item in enumerate(value):
+        if not isinstance(item, str) or not item.strip():
+            raise VertexSettingsError(f"{field}[{index}]", item, "a string that is not empty")
+    return list(value)
 
 
 def labels(field: str, value: Any) -> dict[str, str]:
     """Accept labels as Google Cloud takes them (L04)."""
-    if not isinstance(value, Mapping) or len(value) > MAX_LABELS:
-        raise VertexSettingsError(field, value, f"a dict of at most {MAX_LABELS} labels")
+    return _labels(field, value, MAX_LABELS, "")
+
+
+def job_labels(field: str, value: Any) -> dict[str, str]:
+    """Accept the labels of a pipeline job: as any (L04), but fewer, since submit adds some of its own."""
+    why = f"; {OUR_LABELS} more are added, for DAG, group, run and attempt (L04)"
+    return _labels(field, value, MAX_LABELS - OUR_LABELS, why)
+
+
+def _labels(field: str, value: Any, most: int, why: str) -> dict[str, str]:
+    if not isinstance(value, Mapping) or len(value) > most:
+        found = f"{len(value)} labels" if isinstance(value, Mapping) else value
+        raise VertexSettingsError(field, found, f"a dict of at most {most} labels{why}")
+    result = {}
     for key, item in value.items():
         if key == RESERVED_LABEL:
             raise VertexSettingsError(f"{field}.{key}", item, "another key; this one is set by the service")
-        if not isinstance(key, str) or not (is_template(key) or _LABEL_KEY.fullmatch(key)):
+        # A template too: Airflow renders the values of a dict, not its keys.
+        if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
             raise VertexSettingsError(
                 field,
                 key,
                 "keys of 1 to 63 lower-case letters, digits, '_' and '-' that start with a letter",
             )
-        if not isinstance(item, str) or not (is_template(item) or _LABEL_VALUE.fullmatch(item)):
+        written = as_text(item)
+        if not isinstance(written, str) or not (is_template(written) or _LABEL_VALUE.fullmatch(written)):
             raise VertexSettingsError(
                 f"{field}.{key}", item, "at most 63 lower-case letters, digits, '_' and '-'"
             )
-    return dict(value)
+        result[key] = written
+    return result
+
+
+def variable_name(field: str, value: Any) -> str:
+    """Accept the name of an environment variable."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise VertexSettingsError(field, value, "names of letters, digits and '_', no leading digit")
+    return value
 
 
 def environment(field: str, value: Any) -> dict[str, str]:
@@ -170,19 +205,19 @@ def environment(field: str, value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or len(value) > MAX_ENV:
         raise VertexSettingsError(field, value, f"a dict of at most {MAX_ENV} variables")
     for key, item in value.items():
-        if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-            raise VertexSettingsError(field, key, "names of letters, digits and '_', no leading digit")
-        if not isinstance(item, str) or not item:
-            raise VertexSettingsError(f"{field}.{key}", item, "a string that is not empty")
-    return dict(value)
+        variable_name(field, key)
+        if as_text(item) == "" or not isinstance(as_text(item), str):
+            raise VertexSettingsError(f"{field}.{key}", item, "a string that is not empty, or a number")
+    return {key: as_text(item) for key, item in value.items()}
 
 
 def cpu(field: str, value: Any) -> str:
     """Accept CPUs as Kubernetes writes them, more than 0 and at most 96 (L10)."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]+m|[0-9]+(\.[0-9]+)?", value):
-        number = float(value[:-1]) / 1000 if value.endswith("m") else float(value)
+    written = as_text(value)
+    if isinstance(written, str) and re.fullmatch(r"[0-9]+m|[0-9]+(\.[0-9]+)?", written):
+        number = float(written[:-1]) / 1000 if written.endswith("m") else float(written)
         if 0 < number <= MAX_CPUS:
-            return value
+            return written
     raise VertexSettingsError(field, value, f'CPUs such as "4", "0.5" or "500m", at most "{MAX_CPUS}"')
 
 
@@ -191,9 +226,10 @@ def memory(field: str, value: Any) -> str:
 
     Without a unit the number counts bytes, for the service as for Kubernetes: ``"16"`` is refused.
     """
-    match = re.fullmatch(r"([0-9]+)([EPTGMK]i?)?", value) if isinstance(value, str) else None
+    written = as_text(value)
+    match = re.fullmatch(r"([0-9]+)([EPTGMK]i?)?", written) if isinstance(written, str) else None
     if match and 10**6 <= int(match[1]) * MEMORY_UNITS[match[2] or ""] <= MAX_MEMORY:
-        return str(value)
+        return str(written)
     raise VertexSettingsError(
         field, value, 'a whole number with a unit, such as "16G" or "512Mi", from "1M" to "624Gi"'
     )

@@ -210,7 +210,7 @@ class PipelineSettings(Settings):
     psc_network_attachment: str | None = _setting(checks.text)
     encryption_spec_key_name: str | None = _setting(checks.kms_key)
     persistent_resource_id: str | None = _setting(checks.persistent_resource_id)
-    labels: Mapping[str, str] | None = _setting(checks.labels, scalar=False)
+    labels: Mapping[str, str] | None = _setting(checks.job_labels, scalar=False)
     failure_policy: str | None = _setting(checks.one_of("slow", "fast"))
     display_name: str | None = _setting(checks.matching(r".{1,128}", "1 to 128 characters"))
 
@@ -288,6 +288,39 @@ def task_level(data: Mapping[str, Any]) -> dict[str, Any]:
             result["resources"],
             "either custom_job (a machine of its own) or resources (a plain task), not both",
         )
+    return result
+
+
+def over(near: Mapping[str, Any], wide: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one level of task settings over a wider one and return both as one level, not yet checked.
+
+    For settings that reach one task in two ways. Field by field, as :func:`merge_task_settings` decides
+    between levels. Runs at parse.
+    """
+    near, wide = (
+        {key: value.to_dict() if isinstance(value, Settings) else value for key, value in level.items()}
+        for level in (near, wide)
+    )
+    if near.get("resources") is not None or near.get("custom_job", ...) is None:
+        wide.pop("custom_job", None)
+    if near.get("custom_job") is not None:
+        wide.pop("resources", None)
+    job, env = wide.get("custom_job"), near.get("env")
+    if isinstance(env, Mapping) and isinstance(job, Mapping) and isinstance(job.get("env"), Mapping):
+        # Within one level the job's variables go before env's, but not the wider job's before the near env's.
+        job_env = {name: value for name, value in job["env"].items() if name not in env}
+        wide["custom_job"] = {**job, "env": job_env}
+    return _overlay(near, wide)
+
+
+def _overlay(near: Mapping[str, Any], wide: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(wide)
+    for key, value in near.items():
+        below = result.get(key)
+        if key in ("custom_job", "resources", "env") and isinstance(value, Mapping):
+            result[key] = _overlay(value, below if isinstance(below, Mapping) else {})
+        elif value is not None or key == "custom_job":
+            result[key] = value
     return result
 
 

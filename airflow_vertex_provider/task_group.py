@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -26,7 +28,12 @@ def _option(default: Any = None) -> Any:
     return attrs.field(default=default, kw_only=True)
 
 
-@attrs.define(repr=False, eq=False)
+def _seconds(value: timedelta | float) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+# DAG.partial_subset copies what a group's class names in __slots__: that must stay TaskGroup's own.
+@attrs.define(repr=False, eq=False, slots=False)
 class VertexTaskGroup(TaskGroup):
     """A task group that runs as one Vertex AI pipeline job.
 
@@ -57,7 +64,7 @@ class VertexTaskGroup(TaskGroup):
     :param gcp_conn_id: Airflow connection of Google's own type.
     :param impersonation_chain: as in Google's provider.
     :param deferrable: wait in the triggerer (default) or on workers.
-    :param poll_interval: seconds between two looks at the job.
+    :param poll_interval: seconds between two looks at the job; a timedelta is taken as its seconds.
     :param wait_for_completion: ``False`` submits and leaves: the members are not shown in Airflow then.
     :param cancel_on_kill: cancel the job when a user ends ``submit_pipeline`` or ``wait_for_pipeline``.
     """
@@ -82,10 +89,19 @@ class VertexTaskGroup(TaskGroup):
     gcp_conn_id: str = _option("google_cloud_default")
     impersonation_chain: str | Sequence[str] | None = _option()
     deferrable: bool = _option(default=True)
-    poll_interval: float = _option(30.0)
+    poll_interval: float = attrs.field(default=30.0, kw_only=True, converter=_seconds)
     wait_for_completion: bool = _option(default=True)
     cancel_on_kill: bool = _option(default=True)
     _phase: str = attrs.field(default="new", init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return every field: TaskGroup's own way names the fields of TaskGroup alone."""
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take what :meth:`__getstate__` returned; some fields let nobody set them again."""
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
     def pipeline_settings(self) -> PipelineSettings:
         """Return the settings of the job.
@@ -100,6 +116,37 @@ class VertexTaskGroup(TaskGroup):
         """Return the group's level of task settings, as the author gave it."""
         names = ("image", "packages", "custom_job", "resources", "enable_caching")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def own_problems(self) -> list[Problem]:
+        """Find what is wrong with the arguments that say how Airflow runs the group. Runs at parse.
+
+        The settings of the job and of the tasks are checked with :meth:`pipeline_settings` and
+        :meth:`task_settings`.
+        """
+        problems = [
+            self._problem(name, value, "True or False")
+            for name in ("deferrable", "wait_for_completion", "cancel_on_kill")
+            if not isinstance(value := getattr(self, name), bool)
+        ]
+        seconds = self.poll_interval
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            problems.append(self._problem("poll_interval", seconds, "seconds as a number, more than 0"))
+        if not isinstance(self.gcp_conn_id, str) or not self.gcp_conn_id:
+            problems.append(self._problem("gcp_conn_id", self.gcp_conn_id, "the id of a connection"))
+        chain = self.impersonation_chain
+        links = [chain] if isinstance(chain, str) else chain
+        if links is not None and not (
+            isinstance(links, list | tuple) and all(isinstance(link, str) and link for link in links)
+        ):
+            problems.append(
+                self._problem(
+                    "impersonation_chain", chain, "the e-mail address of an account, or a list of them"
+                )
+            )
+        return problems
+
+    def _problem(self, field: str, found: object, allowed: str) -> Problem:
+        return Problem(str(self.group_id), field, repr(found), allowed)
 
     def add(self, task: DAGNode) -> DAGNode:
         """Take a task in, while the ``with`` block is open.
@@ -168,7 +215,7 @@ class _VertexTaskGroupFactory(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R | VertexTaskGroup:
         """Build the group: what the function returns, or the group if it returns nothing."""
-        with VertexTaskGroup(add_suffix_on_collision=True, **self.options) as group:
+        with VertexTaskGroup(**{"add_suffix_on_collision": True, **self.options}) as group:
             doc = self.function.__doc__
             if doc and not group.tooltip:
                 group.tooltip = doc
@@ -213,7 +260,13 @@ def vertex_task_group(python_callable: Callable[..., Any] | None = None, **optio
 
     :param python_callable: the function, when used without parentheses.
     :param options: arguments of :class:`VertexTaskGroup`; ``group_id`` is the function's name if not given.
+    :raises VertexConfigurationError: an argument of the group is given without its name.
     """
     if python_callable is not None:
+        if not callable(python_callable):
+            raise VertexConfigurationError(
+                f"vertex_task_group: found {python_callable!r} as its first argument; "
+                "allowed: arguments by name, for example group_id=..., or the function alone"
+            )
         return _VertexTaskGroupFactory(python_callable, options)
     return lambda function: _VertexTaskGroupFactory(function, options)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 
 from airflow_vertex_provider.exceptions import VertexConfigurationError
-from airflow_vertex_provider.settings import TASK_KEYS, CustomJob, Resources
+from airflow_vertex_provider.settings import TASK_KEYS, CustomJob, Resources, over
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 class VertexDecoratedOperator(DecoratedOperator):
     """A function that runs as one task of a Vertex task group; made by ``@task.vertex``.
 
+    A setting may reach it in four ways. The nearest wins, field by field: ``executor_config`` of the call
+    (``.override``), settings of the call by name, the decorator's arguments, ``executor_config`` of
+    ``default_args``.
+
     :param vertex_settings: settings given to the decorator, by name.
+    :param kwargs: arguments of any Airflow task, and the settings of ``@task.vertex`` by name, as
+        ``.override(custom_job=...)`` gives them.
     """
 
     custom_operator_name = "@task.vertex"
@@ -38,13 +44,19 @@ class VertexDecoratedOperator(DecoratedOperator):
         executor_config: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        config = dict(executor_config or {})
-        config["vertex"] = {**(vertex_settings or {}), **config.get("vertex", {})}
+        # Not named above: Airflow would fill them from default_args, where an "env" or "image" is meant for
+        # other operators.
+        by_name = {name: kwargs.pop(name) for name in TASK_KEYS if name in kwargs}
+        # Airflow fills what the author left out from default_args, with the very same object.
+        inherited = kwargs.get("default_args") or {}
+        is_inherited = executor_config is not None and executor_config is inherited.get("executor_config")
         super().__init__(
             python_callable=python_callable,
             op_args=op_args,
             op_kwargs=op_kwargs,
-            executor_config=config,
+            executor_config=_with_settings(
+                executor_config, over(by_name, vertex_settings or {}), is_nearest=not is_inherited
+            ),
             **kwargs,
         )
 
@@ -88,7 +100,12 @@ def vertex_task(
         "enable_caching": enable_caching,
         "env": env,
     }
-    settings = {name: _plain(given[name]) for name in TASK_KEYS if given[name] is not None}
+    settings = {name: given[name] for name in TASK_KEYS if given[name] is not None}
+    config = kwargs.get("executor_config")
+    if isinstance(config, Mapping) and isinstance(config.get("vertex"), Mapping):
+        # Both are the decorator's: what a call says by name goes before either.
+        settings = over(config["vertex"], settings)
+        kwargs["executor_config"] = {key: value for key, value in config.items() if key != "vertex"}
     return task_decorator_factory(
         python_callable=python_callable,
         multiple_outputs=multiple_outputs,
@@ -98,5 +115,12 @@ def vertex_task(
     )
 
 
-def _plain(value: Any) -> Any:
-    return value.to_dict() if isinstance(value, CustomJob | Resources) else value
+def _with_settings(config: Any, settings: Mapping[str, Any], *, is_nearest: bool) -> Any:
+    """Put ``settings`` below or above those of a config; the reader names what is no dict."""
+    if not isinstance(config or {}, Mapping):
+        return config
+    rest = dict(config or {})
+    own = rest.get("vertex", {})
+    if not isinstance(own, Mapping):
+        return rest
+    return {**rest, "vertex": over(own, settings) if is_nearest else over(settings, own)}

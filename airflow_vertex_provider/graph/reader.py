@@ -27,6 +27,7 @@ from airflow_vertex_provider.graph.model import (
     Task,
     TaskKind,
 )
+from airflow_vertex_provider.graph.templates import environment_of, environment_problems, setting_problems
 from airflow_vertex_provider.graph.validation import member_problems, retry_of, timeout_of
 from airflow_vertex_provider.graph.values import ParameterTable, Values
 from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings, task_level
@@ -66,6 +67,12 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
     group_id = str(group.group_id)
     problems: list[Problem] = list(_structure_problems(group))
     operators = {task.task_id: task for task in group.iter_tasks()}
+    problems.extend(Problem(group_id, *problem) for problem in environment_problems(group.dag))
+    environment = environment_of(group.dag)
+    for level in (pipeline.to_dict(), group_level):
+        problems.extend(
+            Problem(group_id, *problem) for problem in setting_problems("", level, operators, environment)
+        )
 
     conversions: dict[str, Conversion] = {}
     values: dict[str, Values] = {}
@@ -88,6 +95,9 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
         values[task_id] = reader
         problems.extend(reader.problems)
 
+    for task_id, conversion in conversions.items():
+        if conversion.kind is None:
+            problems.extend(_bystander_problems(operators[task_id]))
     running = {task_id: item.kind for task_id, item in conversions.items() if item.kind is not None}
     if not running and not problems:
         problems.append(
@@ -115,6 +125,10 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
         )
         tasks.append(task)
         problems.extend(found_problems)
+        problems.extend(
+            Problem(task_id, *problem)
+            for problem in setting_problems("", task.settings, operators, environment)
+        )
     if problems:
         raise VertexGroupError(group.dag.dag_id, group_id, problems)
     return Reading(
@@ -199,6 +213,10 @@ def _task(
         problems.append(error.as_problem(operator.task_id))
     else:
         problems.extend(_timeout_problems(operator.task_id, timeout, merged.custom_job))
+        if kind is TaskKind.CONTAINER and "image" not in {**group_level, **settings}:
+            problems.append(
+                Problem(operator.task_id, "image", "none", "an image, of the operator or of the group")
+            )
         if kind is TaskKind.CONTAINER and merged.packages and settings.get("packages"):
             problems.append(
                 Problem(
@@ -220,6 +238,24 @@ def _task(
     return task, problems
 
 
+def _bystander_problems(operator: Any) -> Iterator[Problem]:
+    """Refuse settings of a member that runs nothing, except those that ``default_args`` give to all."""
+    try:
+        settings = task_level(author_settings(operator))
+    except VertexSettingsError as error:
+        yield error.as_problem(operator.task_id)
+        return
+    givers = [operator.dag, operator.task_group, *_ancestors(operator.task_group)]
+    inherited = [(giver.default_args or {}).get("executor_config") for giver in givers]
+    if settings and operator.executor_config not in inherited:
+        yield Problem(
+            operator.task_id,
+            'executor_config["vertex"]',
+            repr(settings),
+            "none: this task runs nothing in Vertex AI",
+        )
+
+
 def _outputs(silent: bool, text: bool) -> tuple[str, ...]:
     if silent:
         return ()
@@ -236,7 +272,13 @@ def _timeout_problems(task_id: str, timeout: float | None, custom_job: Any) -> I
             f"{timeout:g} s on a plain pipeline task",
             "None, or a custom_job for this task: only that can be stopped after a time (L15)",
         )
-    elif custom_job.timeout not in (None, checks.duration("execution_timeout", timeout)):
+        return
+    try:
+        as_written = checks.duration("execution_timeout", timeout)
+    except VertexSettingsError as error:
+        yield Problem(task_id, "execution_timeout", f"{timeout:g} s", error.allowed)
+        return
+    if custom_job.timeout not in (None, as_written):
         yield Problem(
             task_id,
             "execution_timeout",
@@ -248,10 +290,12 @@ def _timeout_problems(task_id: str, timeout: float | None, custom_job: Any) -> I
 def author_settings(operator: Any) -> Mapping[str, Any]:
     """Return a member's ``executor_config["vertex"]``.
 
-    :raises VertexSettingsError: it is not a dict.
+    :raises VertexSettingsError: one of the two is not a dict.
     """
     config = operator.executor_config or {}
-    settings = config.get("vertex", {}) if isinstance(config, Mapping) else {}
+    if not isinstance(config, Mapping):
+        raise VertexSettingsError("executor_config", config, 'a dict such as {"vertex": {...}}')
+    settings = config.get("vertex", {})
     if not isinstance(settings, Mapping):
         raise VertexSettingsError('executor_config["vertex"]', settings, "a dict")
     return settings

@@ -8,29 +8,121 @@ exist before the job runs.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_vertex_provider.checks import is_template
+
 if TYPE_CHECKING:
+    from airflow.sdk import DAG
     from jinja2 import Environment
 
-#: Names that would mean the submit task rather than the member.
-_OF_THE_TASK = frozenset({"task", "task_instance_key_str", "map_index_template", "try_number"})
+#: Names that would mean the submit task, or its moment, rather than the member.
+_OF_THE_TASK = frozenset(
+    {
+        "exception",
+        "expanded_ti_count",
+        "inlet_events",
+        "inlets",
+        "map_index_template",
+        "outlet_events",
+        "outlets",
+        "reason",
+        "task",
+        "task_instance_key_str",
+        "try_number",
+    }
+)
 _TASK_INSTANCE = frozenset({"ti", "task_instance"})
+#: What Airflow gives its own environment; a DAG that names extensions replaces them.
+_AIRFLOW_EXTENSIONS = ("jinja2.ext.do",)
+#: What loading an extension that does not exist raises, or one that is no extension.
+_UNLOADABLE = (ImportError, AttributeError, TypeError)
+#: Jinja's options that decide what in a text is a template, each with Jinja's default.
+_DELIMITERS: Mapping[str, object] = {
+    "block_start_string": "{%",
+    "block_end_string": "%}",
+    "variable_start_string": "{{",
+    "variable_end_string": "}}",
+    "comment_start_string": "{#",
+    "comment_end_string": "#}",
+    "line_statement_prefix": None,
+    "line_comment_prefix": None,
+}
 
 
-def template_problems(text: str, members: Collection[str]) -> Iterator[tuple[str, str]]:
+def environment_problems(dag: DAG) -> Iterator[tuple[str, str, str]]:
+    """Find what of a DAG's own Jinja environment keeps its templates from being read at parse.
+
+    :return: triples of field, what was found and what is allowed.
+    """
+    options = dag.jinja_environment_kwargs or {}
+    changed = {
+        name: options[name] for name, usual in _DELIMITERS.items() if options.get(name, usual) != usual
+    }
+    if changed:
+        yield (
+            "jinja_environment_kwargs",
+            repr(changed),
+            "Jinja's own delimiters: which arguments of the group are templates is seen by them",
+        )
+    try:
+        _environment(_extensions(dag))
+    except _UNLOADABLE as error:
+        yield (
+            "jinja_environment_kwargs",
+            f"extensions {options.get('extensions')!r} ({error})",
+            "extensions that can be imported",
+        )
+
+
+def environment_of(dag: DAG) -> Environment:
+    """Return an environment that reads templates as the DAG's own does. Runs at parse."""
+    try:
+        return _environment(_extensions(dag))
+    except _UNLOADABLE:
+        # environment_problems names them; the templates are read as far as Airflow's own way goes.
+        return _environment(_AIRFLOW_EXTENSIONS)
+
+
+def _extensions(dag: DAG) -> tuple[Any, ...]:
+    return tuple((dag.jinja_environment_kwargs or {}).get("extensions", _AIRFLOW_EXTENSIONS))
+
+
+def setting_problems(
+    field: str, value: object, members: Collection[str], environment: Environment
+) -> Iterator[tuple[str, str, str]]:
+    """Find what of the templates in settings cannot be rendered at submit.
+
+    :param field: dotted path to ``value``; empty for a whole level of settings.
+    :return: triples of dotted path, what was found and what is allowed.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from setting_problems(f"{field}.{key}" if field else str(key), item, members, environment)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from setting_problems(f"{field}[{index}]", item, members, environment)
+    elif isinstance(value, str) and is_template(value):
+        for found, allowed in template_problems(value, members, environment):
+            yield field, found, allowed
+
+
+def template_problems(
+    text: str, members: Collection[str], environment: Environment
+) -> Iterator[tuple[str, str]]:
     """Find what of a template cannot be rendered at submit.
 
     :param text: the template.
     :param members: task ids of the group's members.
+    :param environment: see :func:`environment_of`.
     :return: pairs of what was found and what is allowed.
     """
     import jinja2
     from jinja2 import nodes
 
     try:
-        tree = _environment().parse(text)
+        tree = environment.parse(text)
     except jinja2.TemplateSyntaxError as error:
         yield text, f"a template that Jinja can read ({error.message})"
         return
@@ -75,8 +167,8 @@ def _pull_problems(text: str, call: Any, members: Collection[str]) -> Iterator[t
 
 
 @functools.cache
-def _environment() -> Environment:
+def _environment(extensions: tuple[Any, ...]) -> Environment:
     import jinja2
 
     # Only parses: the author's own filters, tests and macros need not be known here.
-    return jinja2.Environment(autoescape=False)  # noqa: S701 - nothing is rendered
+    return jinja2.Environment(autoescape=False, extensions=extensions)  # noqa: S701 - nothing is rendered

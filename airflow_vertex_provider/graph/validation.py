@@ -30,7 +30,15 @@ _MUST_BE_DEFAULT: dict[str, tuple[Callable[[Any], bool], str]] = {
     "is_setup": (lambda value: not value, "a normal task; setup tasks are not carried yet"),
     "is_teardown": (lambda value: not value, "a normal task; teardown tasks are not carried yet"),
     "render_template_as_native_obj": (lambda value: value is None, "None; set it on the DAG"),
+    "_pre_execute_hook": (
+        lambda value: value is None,
+        "None, and neither @task.skip_if nor @task.run_if: the pipeline has started by then",
+    ),
+    "_post_execute_hook": (lambda value: value is None, "None; use a task after the group"),
 }
+
+#: Attributes that authors know by another name.
+_AUTHORS_NAMES = {"_pre_execute_hook": "pre_execute", "_post_execute_hook": "post_execute"}
 
 
 def member_problems(operator: Any) -> Iterator[Problem]:
@@ -38,7 +46,20 @@ def member_problems(operator: Any) -> Iterator[Problem]:
     for name, (is_default, allowed) in _MUST_BE_DEFAULT.items():
         value = getattr(operator, name, None)
         if not is_default(value):
-            yield Problem(operator.task_id, name, str(value), allowed)
+            yield Problem(operator.task_id, _AUTHORS_NAMES.get(name, name), str(value), allowed)
+    yield from _params_problems(operator)
+
+
+def _params_problems(operator: Any) -> Iterator[Problem]:
+    """Find params of the member's own: templates are rendered by the submit task, which has the DAG's."""
+    dags = operator.dag.params.dump()
+    own = {
+        name: value
+        for name, value in operator.params.dump().items()
+        if name not in dags or value != dags[name]
+    }
+    if own:
+        yield Problem(operator.task_id, "params", repr(own), "the DAG's params, or the values as arguments")
 
 
 def retry_of(operator: Any) -> tuple[Retry | None, list[Problem]]:

@@ -27,7 +27,7 @@ from airflow_vertex_provider.graph.model import (
     Parameter,
     Source,
 )
-from airflow_vertex_provider.graph.templates import template_problems
+from airflow_vertex_provider.graph.templates import environment_of, template_problems
 from airflow_vertex_provider.runtime import protocol
 
 _RETURN_KEY = "return_value"
@@ -146,7 +146,7 @@ class Values:
             return []
 
     def _template(self, field: str, text: str, encoding: Encoding) -> str:
-        for found, allowed in template_problems(text, self._members):
+        for found, allowed in template_problems(text, self._members, environment_of(self._operator.dag)):
             self.refuse(field, found, allowed)
         plain = _PLAIN_EXPRESSION.fullmatch(text)
         hint = plain[1] if plain else f"{self._operator.label}_{field}"

@@ -20,10 +20,10 @@ class VertexContainerOperator(BaseOperator):
     nothing is passed through a shell. An item or an ``env`` value may hold Jinja, or be the output of
     another task; a value that is not text is passed as JSON. Stands inside a ``VertexTaskGroup`` only.
 
-    :param image: container image; the group's if not given.
-    :param command: program and first arguments; the image's own entry point if empty.
-    :param arguments: further arguments.
-    :param env: environment variables, at most 100 (L14).
+    :param image: container image; the group's if not given. One of the two must say it.
+    :param command: list of the program and its first arguments; the image's own entry point if empty.
+    :param arguments: list of further arguments.
+    :param env: environment variables by name, at most 100, none empty (L14).
     """
 
     template_fields: Sequence[str] = ("image", "command", "arguments", "env")
@@ -41,9 +41,10 @@ class VertexContainerOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.image = image
-        self.command = list(command or [])
-        self.arguments = list(arguments or [])
-        self.env = dict(env or {})
+        # As given: what is no list or dict is named with the group's other problems.
+        self.command = [] if command is None else command
+        self.arguments = [] if arguments is None else arguments
+        self.env = {} if env is None else env
 
     def execute(self, context: Context) -> None:
         """Refuse to run: outside a Vertex task group there is no pipeline to be a task of."""

@@ -21,6 +21,7 @@ from airflow_vertex_provider.settings import (
     Settings,
     TaskSettings,
     merge_task_settings,
+    over,
     task_level,
 )
 
@@ -31,25 +32,32 @@ BOARD = "projects/123456789012/locations/europe-west4/tensorboards/42"
 
 LABELS_GOOD = [
     ({"team": "ml", "a_b-1": ""}, {"team": "ml", "a_b-1": ""}),
-    ({f"k{i}": "v" for i in range(64)},) * 2,
+    ({f"k{i}": "v" for i in range(60)},) * 2,
+    # What a DAG that renders native objects leaves of "{{ ds_nodash }}".
+    ({"day": 20250101}, {"day": "20250101"}),
 ]
 LABELS_BAD = [
     "team=ml",
     {"Team": "ml"},
     {"1st": "ml"},
     {"team": "ML"},
-    {"team": 1},
+    {"team": True},
+    {"team": None},
+    {"team": 1.5},
+    {"{{ params.key }}": "ml"},
     {"team": "x" * 64},
     {"x" * 64: "ml"},
     {f"k{i}": "v" for i in range(65)},
     {"vertex-ai-pipelines-run-billing-id": "1"},
     "{{ params.labels }}",
 ]
-ENV_GOOD = [({"A": "1", "_b2": " "},) * 2, ({},) * 2]
+ENV_GOOD = [({"A": "1", "_b2": " "},) * 2, ({},) * 2, ({"A": 0, "B": 0.5}, {"A": "0", "B": "0.5"})]
 ENV_BAD = [
     "A=1",
     {"A": ""},
-    {"A": 1},
+    {"A": True},
+    {"A": None},
+    {"A": []},
     {"1A": "x"},
     {"A-B": "x"},
     {f"A{i}": "x" for i in range(101)},
@@ -76,8 +84,8 @@ DURATION_GOOD = [
 DURATION_BAD = [0, -1, "0s", "1h", True, float("nan"), float("inf"), 1e11, 1e-12, timedelta(0), object()]
 COUNT_GOOD = [(1, 1), ("8", 8), (" 2 ", 2)]
 COUNT_BAD = [0, -1, 1.5, True, "one", "", "9" * 5000]
-NAME_GOOD = [("x", "x"), ("x" * 128, "x" * 128)]
-NAME_BAD = ["", "x" * 129, "two\nlines", 3]
+NAME_GOOD = [("x", "x"), ("x" * 128, "x" * 128), (20250101, "20250101")]
+NAME_BAD = ["", "x" * 129, "two\nlines", True, ["x"]]
 ACCELERATOR_GOOD = [(name, name) for name in ("NVIDIA_TESLA_T4", "TPU_V3")]
 ACCELERATOR_BAD = ["T4", "nvidia_tesla_t4", "", 1, ["NVIDIA_TESLA_T4"]]
 RANGES_GOOD = [(["a", "b"], ["a", "b"]), (("a",), ["a"])]
@@ -118,8 +126,12 @@ FIELDS: Mapping[type[Settings], Mapping[str, tuple[Good, Bad]]] = {
         **dict.fromkeys(
             ("cpu_limit", "cpu_request"),
             (
-                [(text, text) for text in ("4", "4.5", "0.25", "500m", "96", "96000m")],
-                ["", "4 ", "four", "0", "0m", "96.5", "97", "-1", "1.5m", 4, "٤"],
+                [
+                    *((text, text) for text in ("4", "4.5", "0.25", "500m", "96", "96000m")),
+                    (4, "4"),
+                    (0.5, "0.5"),
+                ],
+                ["", "4 ", "four", "0", "0m", "96.5", "97", "-1", "1.5m", 97, True, "٤"],
             ),
         ),
         **dict.fromkeys(
@@ -138,11 +150,11 @@ FIELDS: Mapping[type[Settings], Mapping[str, tuple[Good, Bad]]] = {
             ["", "eu", "europe-west", "europe-west4-a", "Europe-West4", "global"],
         ),
         "pipeline_root": (GCS_GOOD, GCS_BAD),
-        "project_id": ([("acme", "acme")], ["", " ", 1]),
+        "project_id": ([("acme", "acme"), (1, "1")], ["", " ", True, ["acme"]]),
         "service_account": (ACCOUNT_GOOD, ACCOUNT_BAD),
         "network": (NETWORK_GOOD, NETWORK_BAD),
         "reserved_ip_ranges": (RANGES_GOOD, RANGES_BAD),
-        "psc_network_attachment": ([("attachment", "attachment")], ["", 1]),
+        "psc_network_attachment": ([("attachment", "attachment")], ["", False]),
         "encryption_spec_key_name": (KEY_GOOD, KEY_BAD),
         "persistent_resource_id": (RESOURCE_GOOD, RESOURCE_BAD),
         "labels": (LABELS_GOOD, LABELS_BAD),
@@ -519,3 +531,54 @@ def test_an_incomplete_job_is_named(settings: dict[str, Any], field: str) -> Non
     with pytest.raises(VertexSettingsError) as raised:
         PipelineSettings(**settings).require_complete()
     assert raised.value.field == field
+
+
+def test_a_job_has_room_for_our_labels_and_a_custom_job_for_all_of_its_own() -> None:
+    labels = {f"k{i}": "v" for i in range(64)}
+    assert CustomJob(labels=labels).labels == labels
+    with pytest.raises(VertexSettingsError, match="at most 60 labels; 4 more are added") as raised:
+        PipelineSettings(labels={f"k{i}": "v" for i in range(61)})
+    assert raised.value.found == "61 labels"
+
+
+@pytest.mark.parametrize(
+    ("near", "wide", "both"),
+    [
+        ({}, {}, {}),
+        (
+            {"image": "near"},
+            {"image": "wide", "enable_caching": True},
+            {"image": "near", "enable_caching": True},
+        ),
+        ({"image": None}, {"image": "wide"}, {"image": "wide"}),
+        (
+            {"custom_job": CustomJob(machine_type="n2-standard-8")},
+            {"custom_job": {"machine_type": "n1-standard-4", "boot_disk_size_gb": 200, "labels": {"a": "b"}}},
+            {"custom_job": {"machine_type": "n2-standard-8", "boot_disk_size_gb": 200, "labels": {"a": "b"}}},
+        ),
+        (
+            {"custom_job": {"labels": {"c": "d"}, "machine_type": None}},
+            {"custom_job": {"machine_type": "n1-standard-4", "labels": {"a": "b"}}},
+            {"custom_job": {"machine_type": "n1-standard-4", "labels": {"c": "d"}}},
+        ),
+        (
+            {"resources": {"cpu_limit": "4"}},
+            {"resources": Resources(cpu_limit="8", memory_limit="16G")},
+            {"resources": {"cpu_limit": "4", "memory_limit": "16G"}},
+        ),
+        ({"custom_job": {}}, {"resources": {"cpu_limit": "8"}}, {"custom_job": {}}),
+        ({"resources": {"cpu_limit": "8"}}, {"custom_job": {}}, {"resources": {"cpu_limit": "8"}}),
+        ({"custom_job": None}, {"custom_job": {}, "image": "i"}, {"custom_job": None, "image": "i"}),
+        ({"env": {"A": "near"}}, {"env": {"A": "wide", "B": "wide"}}, {"env": {"A": "near", "B": "wide"}}),
+        (
+            {"env": {"A": "near"}},
+            {"custom_job": {"env": {"A": "wide", "B": "wide"}}},
+            {"env": {"A": "near"}, "custom_job": {"env": {"B": "wide"}}},
+        ),
+        ({"custom_job": "x"}, {"custom_job": {}}, {"custom_job": "x"}),
+        ({"custom_job": {}}, {"custom_job": "x"}, {"custom_job": {}}),
+        ({"env": "x"}, {"custom_job": {"env": {"A": "a"}}}, {"env": "x", "custom_job": {"env": {"A": "a"}}}),
+    ],
+)
+def test_one_level_over_another(near: Any, wide: Any, both: Any) -> None:
+    assert over(near, wide) == both

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, TaskGroup, chain, task, task_group
+from airflow.sdk.exceptions import DuplicateTaskIdFound
 
 from airflow_vertex_provider import (
     CustomJob,
@@ -36,6 +40,14 @@ def source(value: Any = 1) -> Any:
 @task
 def outer(value: Any = None) -> Any:
     return value
+
+
+def needs_two(a: Any, b: Any, ds: Any = "none") -> Any:
+    return [a, b, ds]
+
+
+def greedy_function(a: Any, **kwargs: Any) -> Any:
+    return a
 
 
 def group(**options: Any) -> VertexTaskGroup:
@@ -93,6 +105,46 @@ class TestShape:
         kwargs = member.start_trigger_args.trigger_kwargs
         assert "train.submit_pipeline" in str(kwargs)
 
+    def test_a_partial_dag_leaves_the_whole_one_as_it_was(self) -> None:
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        def written(dag: Any) -> str:
+            return json.dumps(DagSerialization.to_dict(dag), sort_keys=True)
+
+        with DAG("d") as dag:
+            before = outer()
+            with group(labels={"team": "ml"}):
+                with TaskGroup("inner"):
+                    first = source(before)
+                source.override(task_id="second")(first)
+        whole = written(dag)
+        tasks = {id(item) for item in dag.tasks}
+        part = dag.partial_subset("train.inner.source")
+
+        assert set(part.task_dict) == {"outer", SUBMIT, "train.inner.source"}
+        assert edges(part) == {("outer", SUBMIT), (SUBMIT, "train.inner.source")}
+        assert set(group_of(part).children) == {SUBMIT, "train.inner"}
+        assert group_of(part).labels == {"team": "ml"}
+        assert set(group_of(part).get_task_group_dict()["train.inner"].children) == {"train.inner.source"}
+        read = DagSerialization.from_dict(json.loads(written(part)))
+        assert set(read.task_dict) == set(part.task_dict)
+        assert set(read.task_group.get_task_group_dict()["train"].children) == {SUBMIT, "train.inner"}
+
+        assert written(dag) == whole
+        assert {id(item) for item in dag.tasks} == tasks
+        assert group_of(dag).children[SUBMIT].task_group.label == "train"
+        assert written(dag.partial_subset(list(dag.task_dict))) == whole
+
+    def test_a_copied_group_keeps_every_field(self) -> None:
+        with DAG("d"):
+            with group(labels={"team": "ml"}, poll_interval=timedelta(seconds=5)) as train:
+                source()
+        twin = copy.copy(train)
+        assert {item.name: getattr(twin, item.name) for item in attrs.fields(VertexTaskGroup)} == {
+            item.name: getattr(train, item.name) for item in attrs.fields(VertexTaskGroup)
+        }
+        assert twin.poll_interval == 5.0
+
     def test_members_keep_their_ids_and_xcom_args(self) -> None:
         with DAG("d") as dag:
             with group():
@@ -123,6 +175,23 @@ class TestShape:
             train()
             train.override(group_id="other")()
         assert {"train.source", "train__1.source", "other.source"} <= set(dag.task_dict)
+
+    def test_decorator_without_a_suffix_on_collision(self) -> None:
+        with DAG("d"):
+
+            @vertex_task_group(
+                add_suffix_on_collision=False, location="europe-west4", pipeline_root="gs://bucket/root"
+            )
+            def train() -> None:
+                source()
+
+            train()
+            with pytest.raises(DuplicateTaskIdFound):
+                train()
+
+    def test_decorator_takes_arguments_by_name_alone(self) -> None:
+        with pytest.raises(VertexConfigurationError, match="found 'train' as its first argument"):
+            vertex_task_group("train")  # type: ignore[call-overload]
 
     def test_decorator_refuses_mapping(self) -> None:
         @vertex_task_group(location="europe-west4", pipeline_root="gs://bucket/root")
@@ -386,6 +455,43 @@ class TestRefusals:
         assert allowed in problem.allowed
 
     @pytest.mark.parametrize(
+        ("name", "value", "allowed"),
+        [
+            ("poll_interval", "soon", "seconds"),
+            ("poll_interval", 0, "more than 0"),
+            ("poll_interval", -1.5, "more than 0"),
+            ("poll_interval", float("inf"), "seconds"),
+            ("poll_interval", float("nan"), "seconds"),
+            ("poll_interval", True, "seconds"),
+            ("poll_interval", timedelta(0), "more than 0"),
+            ("deferrable", "no", "True or False"),
+            ("wait_for_completion", 1, "True or False"),
+            ("cancel_on_kill", None, "True or False"),
+            ("gcp_conn_id", 3, "connection"),
+            ("gcp_conn_id", "", "connection"),
+            ("impersonation_chain", 3, "list"),
+            ("impersonation_chain", [3], "list"),
+            ("impersonation_chain", [""], "list"),
+        ],
+    )
+    def test_arguments_of_the_group_itself(self, name: str, value: Any, allowed: str) -> None:
+        with DAG("d"):
+            (problem,) = group(**{name: value}).own_problems()
+        assert (problem.where, problem.field) == ("train", name)
+        assert allowed in problem.allowed
+
+    def test_good_arguments_of_the_group_itself(self) -> None:
+        account = "ml@acme.iam.gserviceaccount.com"
+        choices: list[dict[str, Any]] = [
+            {},
+            {"poll_interval": 0.5, "deferrable": False, "impersonation_chain": account},
+            {"poll_interval": timedelta(minutes=1), "impersonation_chain": [account, account]},
+        ]
+        for options in choices:
+            with DAG("d"):
+                assert group(**options).own_problems() == []
+
+    @pytest.mark.parametrize(
         ("settings", "field"),
         [
             ({"machine_type": "n1-standard-4"}, 'executor_config["vertex"].machine_type'),
@@ -397,6 +503,11 @@ class TestRefusals:
             ({"env": {"A": ""}}, "env.A"),
             ({"packages": "pandas"}, "packages"),
             ("gpu", 'executor_config["vertex"]'),
+            (None, 'executor_config["vertex"]'),
+            ({"image": "x:{{ ti.try_number }}"}, "image"),
+            ({"env": {"A": "{{ bad"}}, "env.A"),
+            ({"packages": ["a", "b=={{ task.task_id }}"]}, "packages[1]"),
+            ({"custom_job": {"labels": {"a": "{{ ti.xcom_pull('train.source') }}"}}}, "custom_job.labels.a"),
         ],
     )
     def test_task_settings(self, settings: Any, field: str) -> None:
@@ -407,6 +518,228 @@ class TestRefusals:
         error = refused(build)
         assert [problem.field for problem in error.problems] == [field]
         assert error.problems[0].where == "train.source"
+
+    @pytest.mark.parametrize(
+        ("options", "field"),
+        [
+            ({"image": "x:{{ ti.try_number }}"}, "image"),
+            ({"labels": {"a": "{{ bad"}}, "labels.a"),
+            ({"display_name": "{{ task.task_id }}"}, "display_name"),
+            (
+                {"custom_job": {"machine_type": "{{ ti.xcom_pull('train.source') }}"}},
+                "custom_job.machine_type",
+            ),
+        ],
+    )
+    def test_templates_in_the_group_s_settings(self, options: dict[str, Any], field: str) -> None:
+        def build() -> None:
+            with group(**options):
+                source()
+
+        assert [(problem.where, problem.field) for problem in refused(build).problems] == [("train", field)]
+
+    def test_executor_config_that_is_no_dict(self) -> None:
+        def build() -> None:
+            with group():
+                source.override(executor_config=["vertex"])()
+
+        assert [problem.field for problem in refused(build).problems] == ["executor_config"]
+
+    def test_hooks_around_execute(self) -> None:
+        def build() -> None:
+            @task.skip_if(lambda context: True)
+            @task
+            def skipped() -> None: ...
+
+            @task.run_if(lambda context: True)
+            @task
+            def run() -> None: ...
+
+            with group():
+                skipped()
+                run()
+                source.override(post_execute=lambda context, result: None)()
+
+        found = [(problem.where, problem.field) for problem in refused(build).problems]
+        assert found == [
+            ("train.skipped", "pre_execute"),
+            ("train.run", "pre_execute"),
+            ("train.source", "post_execute"),
+        ]
+
+    def test_params_of_a_task(self) -> None:
+        with DAG("d", params={"n": 1}):
+            with pytest.raises(VertexGroupError) as caught:
+                with group():
+                    source.override(params={"n": 5})("{{ params.n }}")
+                    source.override(task_id="more", params={"m": 1})("{{ params.m }}")
+                    source.override(task_id="same", params={"n": 1})("{{ params.n }}")
+        assert [(problem.where, problem.field) for problem in caught.value.problems] == [
+            ("train.source", "params"),
+            ("train.more", "params"),
+        ]
+
+    @pytest.mark.parametrize("field", ["command", "arguments", "env"])
+    @pytest.mark.parametrize("way", ["text", "output"])
+    def test_container_arguments_of_another_shape(self, field: str, way: str) -> None:
+        def build() -> None:
+            given: dict[str, Any] = {field: "echo hi" if way == "text" else outer()}
+            with group(image="i"):
+                VertexContainerOperator(task_id="box", **given)
+
+        assert [problem.field for problem in refused(build).problems] == [field]
+
+    def test_container_environment(self) -> None:
+        def build() -> None:
+            with group(image="i"):
+                env: Any = {"1 X": "v", "EMPTY": "", 3: "x", "GOOD": "{{ ds }}"}
+                VertexContainerOperator(task_id="box", env=env)
+                many = {f"A{number}": "x" for number in range(101)}
+                VertexContainerOperator(task_id="many", env=many)
+
+        found = [(problem.where, problem.field) for problem in refused(build).problems]
+        assert found == [
+            ("train.box", "env['1 X']"),
+            ("train.box", "env['EMPTY']"),
+            ("train.box", "env[3]"),
+            ("train.many", "env"),
+        ]
+
+    def test_container_without_an_image(self) -> None:
+        def build() -> None:
+            with group():
+                VertexContainerOperator(task_id="box", command=["x"])
+                VertexContainerOperator(
+                    task_id="given", command=["x"], executor_config={"vertex": {"image": "i"}}
+                )
+
+        assert [(problem.where, problem.field) for problem in refused(build).problems] == [
+            ("train.box", "image")
+        ]
+
+    def test_settings_of_a_member_that_runs_nothing(self) -> None:
+        def build() -> None:
+            with group():
+                source()
+                EmptyOperator(task_id="a", executor_config={"vertex": {"imge": "x"}})
+                EmptyOperator(task_id="b", executor_config={"vertex": {"image": "x"}})
+                EmptyOperator(task_id="c", executor_config={"KubernetesExecutor": {}})
+
+        assert [(problem.where, problem.field) for problem in refused(build).problems] == [
+            ("train.a", 'executor_config["vertex"].imge'),
+            ("train.b", 'executor_config["vertex"]'),
+        ]
+
+    def test_settings_for_every_task_pass_over_a_member_that_runs_nothing(self) -> None:
+        config: Any = {"vertex": {"image": "every:1"}}
+        with DAG("d", default_args={"executor_config": config}) as dag:
+            with group():
+                source() >> EmptyOperator(task_id="end")
+        with DAG("e", default_args={}) as other:
+            parent: Any = {"executor_config": config}
+            with TaskGroup("parent", default_args=parent):
+                with group():
+                    source() >> EmptyOperator(task_id="end")
+        assert set(submit_of(dag).task_settings) == {"train.source"}
+        submit: Any = other.get_task("parent.train.submit_pipeline")
+        assert set(submit.task_settings) == {"parent.train.source"}
+
+    @pytest.mark.parametrize(
+        ("args", "kwargs", "found"),
+        [
+            ([1], {}, "missing a required argument"),
+            ([], {"b": 2}, "missing a required argument"),
+            ([1, 2, 3, 4], {}, "multiple values for argument 'ds'"),
+            ([1, 2], {"a": 1}, "multiple values for argument 'a'"),
+            # Airflow gives ds by name, so it refuses it by position.
+            ([1, 2, "2025-01-01"], {}, "multiple values for argument 'ds'"),
+        ],
+    )
+    def test_calls_that_do_not_fit(self, args: list[Any], kwargs: dict[str, Any], found: str) -> None:
+        def build() -> None:
+            with group():
+                PythonOperator(task_id="p", python_callable=needs_two, op_args=args, op_kwargs=kwargs)
+
+        (problem,) = refused(build).problems
+        assert (problem.where, problem.field) == ("train.p", "op_args, op_kwargs")
+        assert found in problem.found
+        assert "needs_two(a: " in problem.allowed
+
+    def test_calls_that_fit(self) -> None:
+        calls: list[tuple[list[Any], dict[str, Any]]] = [
+            ([1, 2], {}),
+            ([1], {"b": 2}),
+            ([], {"a": 1, "b": 2, "dropped": 3}),
+            ([1, 2], {"ds": "x"}),
+        ]
+        with DAG("d") as dag:
+            with group():
+                for number, (args, kwargs) in enumerate(calls):
+                    PythonOperator(
+                        task_id=f"p{number}", python_callable=needs_two, op_args=args, op_kwargs=kwargs
+                    )
+        assert len(submit_of(dag).graph["tasks"]) == 4
+
+    @pytest.mark.parametrize("name", ["op_args", "op_kwargs"])
+    def test_outputs_as_the_whole_of_the_arguments(self, name: str) -> None:
+        def build() -> None:
+            value = outer()
+            with group():
+                given: dict[str, Any] = {name: value}
+                PythonOperator(task_id="p", python_callable=needs_two, **given)
+
+        assert [problem.field for problem in refused(build).problems] == [name]
+
+    def test_callables_of_other_kinds(self) -> None:
+        class Callable_:
+            def __call__(self, **kwargs: Any) -> int:
+                return 1
+
+        def build() -> None:
+            with group():
+                partial = functools.partial(greedy_function, 1)
+                functions: list[Any] = [max, int, partial, Callable_(), "x".join]
+                for number, function in enumerate(functions):
+                    PythonOperator(task_id=f"p{number}", python_callable=function)
+
+        found = [(problem.where, problem.field) for problem in refused(build).problems]
+        assert found == [(f"train.p{number}", "python_callable") for number in range(5)]
+
+    def test_output_processor_without_a_module(self) -> None:
+        def build() -> None:
+            with group():
+                BashOperator(task_id="b", bash_command="echo x", output_processor=str.strip)
+
+        assert [problem.field for problem in refused(build).problems] == ["output_processor"]
+
+    @pytest.mark.parametrize("name", ["variable_start_string", "line_statement_prefix"])
+    def test_delimiters_of_the_dag_s_own(self, name: str) -> None:
+        with DAG("d", jinja_environment_kwargs={name: "[["}), pytest.raises(VertexGroupError) as caught:
+            with group():
+                source("[[ ds ]]")
+        assert [(problem.where, problem.field) for problem in caught.value.problems] == [
+            ("train", "jinja_environment_kwargs")
+        ]
+
+    def test_jinja_extensions(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                source("{% set l = [] %}{% do l.append(ds) %}{{ l }}")
+        with DAG("e", jinja_environment_kwargs={"extensions": ["jinja2.ext.loopcontrols"]}) as other:
+            with group():
+                source("{% for i in [1] %}{% break %}{% endfor %}")
+        assert len(submit_of(dag).graph["parameters"]) == len(submit_of(other).graph["parameters"]) == 1
+        # A DAG that names extensions has no others.
+        with (
+            DAG("f", jinja_environment_kwargs={"extensions": []}),
+            pytest.raises(VertexGroupError, match="do"),
+        ):
+            with group():
+                source("{% do x %}")
+        missing = {"extensions": ["no.such.thing"]}
+        with DAG("g", jinja_environment_kwargs=missing), pytest.raises(VertexGroupError, match=r"no\.such"):
+            with group():
+                source("{{ ds }}")
 
     def test_all_problems_at_once(self) -> None:
         def build() -> None:
@@ -499,6 +832,14 @@ class TestRefusals:
         assert problem.field == "execution_timeout"
         assert "custom_job" in problem.allowed
 
+    def test_execution_timeout_of_nothing(self) -> None:
+        def build() -> None:
+            with group(custom_job={}):
+                source.override(execution_timeout=timedelta(0))()
+
+        (problem,) = refused(build).problems
+        assert (problem.field, problem.found) == ("execution_timeout", "0 s")
+
     def test_live_context(self) -> None:
         @task
         def live(ti: Any = None, var: Any = None) -> None: ...
@@ -526,6 +867,18 @@ class TestRefusals:
             "{{ task_instance.xcom_pull(['train.source']) }}",
             "{{ ti.try_number }}",
             "{{ task.task_id }}",
+            *(
+                f"{{{{ {name} }}}}"
+                for name in (
+                    "outlets",
+                    "inlets",
+                    "outlet_events",
+                    "inlet_events",
+                    "expanded_ti_count",
+                    "exception",
+                    "reason",
+                )
+            ),
             "{{ ti.xcom_pull(task_ids=other) }}",
             "{{ unclosed",
         ],
@@ -683,6 +1036,81 @@ class TestSettingsReachTheSpec:
         assert {"name": "A", "value": "b"} in pool["container_spec"]["env"]
         assert spec["root"]["dag"]["tasks"]["fit"]["retryPolicy"]["maxRetryCount"] == 2
         assert dag.get_task("train.fit").retries == 0
+
+    def test_task_vertex_takes_the_nearest_of_its_settings(self) -> None:
+        every = {
+            "vertex": {"image": "every:1", "custom_job": {"machine_type": "n1-standard-8"}, "env": {"A": "e"}}
+        }
+
+        @task.vertex(
+            image="decorator:1", custom_job=CustomJob(boot_disk_size_gb=200), env={"A": "d", "B": "d"}
+        )
+        def fit() -> int:
+            return 1
+
+        with DAG("d", default_args={"executor_config": every, "env": {"C": "not ours"}}) as dag:
+            with group():
+                fit()
+                fit.override(
+                    task_id="config", executor_config={"vertex": {"env": {"B": "c"}, "image": "call:1"}}
+                )()
+                fit.override(
+                    task_id="named", custom_job=CustomJob(machine_type="n2-standard-2"), image="named:1"
+                )()
+                fit.override(task_id="plain", resources={"cpu_limit": "2"})()
+        assert submit_of(dag).task_settings == {
+            "train.fit": {
+                "image": "decorator:1",
+                "custom_job": {"machine_type": "n1-standard-8", "boot_disk_size_gb": 200},
+                "env": {"A": "d", "B": "d"},
+            },
+            # An executor_config of the call takes the place of the one in default_args, as everywhere.
+            "train.config": {
+                "image": "call:1",
+                "custom_job": {"boot_disk_size_gb": 200},
+                "env": {"A": "d", "B": "c"},
+            },
+            "train.named": {
+                "image": "named:1",
+                "custom_job": {"machine_type": "n2-standard-2", "boot_disk_size_gb": 200},
+                "env": {"A": "d", "B": "d"},
+            },
+            "train.plain": {
+                "image": "decorator:1",
+                "resources": {"cpu_limit": "2"},
+                "env": {"A": "d", "B": "d"},
+            },
+        }
+
+    def test_task_vertex_with_an_executor_config_of_its_own(self) -> None:
+        config = {"vertex": {"image": "config:1"}, "KubernetesExecutor": {}}
+
+        @task.vertex(image="argument:1", packages=["a"], executor_config=config)
+        def fit() -> int:
+            return 1
+
+        with DAG("d") as dag:
+            with group():
+                fit()
+                fit.override(task_id="named", image="named:1")()
+        assert submit_of(dag).task_settings == {
+            "train.fit": {"image": "config:1", "packages": ["a"]},
+            "train.named": {"image": "named:1", "packages": ["a"]},
+        }
+        assert config == {"vertex": {"image": "config:1"}, "KubernetesExecutor": {}}
+
+    @pytest.mark.parametrize("config", [{"vertex": None}, {"vertex": "x"}, ["vertex"]])
+    def test_task_vertex_with_an_executor_config_of_another_shape(self, config: Any) -> None:
+        @task.vertex(image="argument:1")
+        def fit() -> int:
+            return 1
+
+        def build() -> None:
+            with group():
+                fit.override(executor_config=config)()
+
+        (problem,) = refused(build).problems
+        assert problem.field.startswith("executor_config")
 
     def test_spec_is_the_same_each_time(self) -> None:
         def build() -> str:

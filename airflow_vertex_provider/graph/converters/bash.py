@@ -31,7 +31,7 @@ def convert(operator: Any, values: Values) -> Conversion:
         )
     if operator.output_encoding != "utf-8":
         values.refuse("output_encoding", operator.output_encoding, "utf-8")
-    if operator.output_processor.__module__ != "airflow.providers.standard.operators.bash":
+    if getattr(operator.output_processor, "__module__", None) != OPERATOR.rpartition(".")[0]:
         values.refuse(
             "output_processor", operator.output_processor, "none; process the output in the next task"
         )

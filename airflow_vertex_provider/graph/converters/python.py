@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
@@ -42,17 +43,26 @@ def function_call(operator: Any, values: Values) -> dict[str, Any] | None:
     :return: ``None`` if the function cannot be carried; ``values`` then knows why.
     """
     function = operator.python_callable
-    args = [
-        values.node(name, item)
-        for name, item in zip(_positions(function, len(operator.op_args)), operator.op_args, strict=True)
-    ]
-    kwargs = {}
-    for name, item, is_context in call_arguments(function, operator.op_args, operator.op_kwargs, values):
-        kwargs[name] = values.context(name, optional=item) if is_context else values.node(name, item)
+    carried = None
     try:
         carried = carry_function(function)
     except CarryError as error:
         values.refuse_as("python_callable", str(error))
+        if not isinstance(function, FunctionType):
+            return None
+    known = len(values.problems)
+    op_args, op_kwargs = _arguments(operator, values)
+    arguments = call_arguments(function, op_args, op_kwargs, values)
+    if len(values.problems) == known:
+        _check_call(function, op_args, op_kwargs, [name for name, _, _ in arguments], values)
+    args = [
+        values.node(name, item)
+        for name, item in zip(_positions(function, len(op_args)), op_args, strict=True)
+    ]
+    kwargs = {}
+    for name, item, is_context in arguments:
+        kwargs[name] = values.context(name, optional=item) if is_context else values.node(name, item)
+    if carried is None:
         return None
     if "AirflowSkipException" in carried.uses:
         values.refuse(
@@ -61,6 +71,39 @@ def function_call(operator: Any, values: Values) -> dict[str, Any] | None:
             "a function that does not skip; skips inside a Vertex pipeline are not carried yet",
         )
     return {**carried.to_config(), "args": args, "kwargs": kwargs}
+
+
+def _arguments(operator: Any, values: Values) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the arguments the author gave; none in place of what is no list or no dict."""
+    op_args, op_kwargs = operator.op_args, operator.op_kwargs
+    if not isinstance(op_args, Sequence) or isinstance(op_args, str | bytes):
+        values.refuse("op_args", op_args, "a list; its items may be outputs of tasks")
+        op_args = ()
+    if not isinstance(op_kwargs, Mapping):
+        values.refuse("op_kwargs", op_kwargs, "a dict; its values may be outputs of tasks")
+        op_kwargs = {}
+    return op_args, op_kwargs
+
+
+def _check_call(
+    function: Callable[..., Any],
+    op_args: Sequence[Any],
+    op_kwargs: Mapping[str, Any],
+    names: Sequence[str],
+    values: Values,
+) -> None:
+    """Refuse a call that the function would refuse; Airflow sees most of them only when the task runs."""
+    signature = inspect.signature(function)
+    # Airflow refuses these too: the name would be given by position and by name.
+    twice = [
+        name
+        for name in list(signature.parameters)[: len(op_args)]
+        if name in op_kwargs or name in KNOWN_CONTEXT_KEYS
+    ]
+    try:
+        signature.bind(*op_args, **dict.fromkeys([*names, *twice]))
+    except TypeError as error:
+        values.refuse("op_args, op_kwargs", str(error), f"a call that fits {function.__name__}{signature}")
 
 
 def _positions(function: Callable[..., Any], count: int) -> list[str]:
