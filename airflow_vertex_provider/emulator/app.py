@@ -10,9 +10,7 @@ import json
 import logging
 import socket
 import struct
-from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
@@ -23,6 +21,7 @@ from starlette.routing import Route
 from airflow_vertex_provider.emulator import routes
 from airflow_vertex_provider.emulator.errors import ApiError
 from airflow_vertex_provider.emulator.page_api import PageApi
+from airflow_vertex_provider.emulator.request_log import RequestLog
 from airflow_vertex_provider.emulator.routes import Call
 from airflow_vertex_provider.emulator.services import Services
 from airflow_vertex_provider.emulator.storage import StorageApi
@@ -34,26 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How many requests are remembered.
-RECORDED_REQUESTS = 10_000
-
 _HOSTS = frozenset({"127.0.0.1", "localhost"})
 _TRANSPORT = "airflow_vertex_provider.transport"
-
-
-@dataclass(frozen=True)
-class RecordedRequest:
-    """One request the API received.
-
-    :param rest_method: name such as ``pipelineJobs.create``; empty for an unknown path.
-    :param body: parsed JSON, text if it is not JSON, ``None`` if there was none; of an upload only its size.
-    """
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: Any
-    rest_method: str
 
 
 class App:
@@ -63,7 +44,7 @@ class App:
         self._services = services
         self._vertex = vertex
         self._storage = storage
-        self.requests: deque[RecordedRequest] = deque(maxlen=RECORDED_REQUESTS)
+        self.requests = RequestLog()
         self._starlette = Starlette(
             routes=[
                 *page.routes(self.requests),
@@ -92,7 +73,7 @@ class App:
             {key.lower(): value for key, value in request.headers.items()},
             await request.body(),
         )
-        self.requests.append(_recorded(call))
+        self.requests.append(call)
         fault = self._services.faults.for_request(call.method, call.rest_method)
         if fault is None:
             return await run_in_threadpool(self._answer, call)
@@ -133,7 +114,10 @@ def _is_local(scope: Scope) -> bool:
     """
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     host = headers.get("host", "")
-    if urlsplit(f"//{host}").hostname not in _HOSTS:
+    try:
+        if urlsplit(f"//{host}").hostname not in _HOSTS:
+            return False
+    except ValueError:
         return False
     own = f"http://{host}"
     return bool(headers.get("origin", own) == own)
@@ -153,16 +137,3 @@ class _Reset(Response):
         # Lingering for zero seconds makes closing send a reset rather than an orderly end.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-
-
-def _recorded(call: Call) -> RecordedRequest:
-    body: Any = None
-    if call.rest_method == "storage.objects.insert":
-        body = f"<{len(call.body)} bytes>"  # uploads may be large, and are in the bucket anyway
-    elif call.body:
-        text = call.body.decode("utf-8", "replace")
-        try:
-            body = json.loads(text)
-        except (ValueError, RecursionError):
-            body = text
-    return RecordedRequest(call.method, call.path, dict(call.query), body, call.rest_method)

@@ -6,12 +6,11 @@ CustomJob is made for each attempt, the container runs, its files are read.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_vertex_provider.emulator import executor_input, output_folder
+from airflow_vertex_provider.emulator import executor_input, output_folder, result_cache
 from airflow_vertex_provider.emulator.custom_jobs import FINAL_STATES
 from airflow_vertex_provider.emulator.errors import ApiError, rpc_code
 from airflow_vertex_provider.emulator.executor_input import VERTEX_MOUNT, OutputError
@@ -141,23 +140,13 @@ class ContainerTask:
 
     # The cache
 
-    def _fingerprint(self) -> str:
-        """Return the cache key: everything that decides a task's result, for this pipeline's name."""
-        job = self._context.job
-        container = {name: self._container.get(name) for name in ("image", "command", "args", "env")}
-        names = {name: [item["name"] for item in items] for name, items in self._inputs.artifacts.items()}
-        outputs = [self._component.output_parameters, self._component.output_artifacts]
-        place = [job.project, job.location, self._context.pipeline]
-        text = json.dumps([place, container, self._inputs.values, names, outputs], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
     def _from_cache(self) -> Outcome | None:
-        if not self._task.enable_cache or "current" in self._record.notes:
+        if "current" in self._record.notes:
             return None
-        found = self._services.store.fact("cache", self._fingerprint())
+        found = result_cache.find(self._context, self._task, self._inputs)
         if found is None:
             return None
-        if self._context.wait(self._services.switches.cached_seconds):
+        if self._context.wait_cached():
             raise _CancelledError
         self._begin(self._placeholders(VERTEX_MOUNT))
         self._records.set_outputs(self._record, found["parameters"], found["artifacts"])
@@ -390,10 +379,7 @@ class ContainerTask:
             raise TaskError(9, message)
         self._records.set_outputs(self._record, parameters, artifacts)
         self._records.set_state(self._record, TaskState.SUCCEEDED)
-        if self._task.enable_cache:
-            self._services.store.remember(
-                "cache", self._fingerprint(), {"parameters": parameters, "artifacts": artifacts}
-            )
+        result_cache.remember(self._context, self._task, self._inputs, parameters, artifacts)
         return Outcome(TaskState.SUCCEEDED, parameters, artifacts)
 
 

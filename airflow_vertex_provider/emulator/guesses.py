@@ -204,7 +204,14 @@ GUESSES: tuple[Guess, ...] = (
     Guess(
         "launcher_poll_seconds", "seconds between two looks of the custom-job launcher", 20.0, (), "likely", 3
     ),
-    Guess("cached_seconds", "seconds a task takes when its result is in the cache", 10.0, (), "likely", 3),
+    Guess(
+        "cached_seconds",
+        "seconds a job spends on tasks whose results are in the cache, all of them together",
+        10.0,
+        (),
+        "likely",
+        3,
+    ),
     Guess("cancelling_seconds", "seconds a cancelled job stays CANCELLING at least", 5.0, (), "unsure", 3),
     Guess("deleted_readable_seconds", "seconds a deleted job can still be read", 3600.0, (), "likely", 3),
     Guess(

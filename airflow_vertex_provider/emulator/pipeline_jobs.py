@@ -191,4 +191,5 @@ def purge(services: Services) -> None:
     for key, fact in deleted.items():
         if (now - parse_time(fact["time"])).total_seconds() >= lag:
             services.store.delete(int(key))
+            services.store.forget("touched", key)
             services.store.forget("deleted", key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from airflow_vertex_provider.emulator.custom_jobs import CustomJobs
@@ -58,6 +59,8 @@ class RunContext:
     pipeline: str
     records: Records
     cancel: threading.Event = field(default_factory=threading.Event)
+    _cached_since: datetime | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def root_uri(self) -> str:
@@ -80,6 +83,18 @@ class RunContext:
         )
         self.services.check_running()
         return interrupted
+
+    def wait_cached(self) -> bool:
+        """Wait for a task whose result is in the cache; true if a cancel cut it short (rule 29).
+
+        The cached tasks of a job share one stretch of time: the job takes that long, not each of them.
+        """
+        now = self.services.clock.now()
+        with self._lock:
+            self._cached_since = self._cached_since or now
+            passed = (now - self._cached_since).total_seconds()
+        scale = self.services.clock.time_scale
+        return self.wait(self.services.switches.cached_seconds - (passed / scale if scale else 0.0))
 
     def wait_cancelling(self) -> None:
         """Stay in CANCELLING as long as the service does."""

@@ -16,13 +16,14 @@ from typing import IO, Any, Self
 import uvicorn
 
 from airflow_vertex_provider.emulator import pipeline_jobs, protos
-from airflow_vertex_provider.emulator.app import App, RecordedRequest
+from airflow_vertex_provider.emulator.app import App
 from airflow_vertex_provider.emulator.clock import Clock
 from airflow_vertex_provider.emulator.engine import Engine
 from airflow_vertex_provider.emulator.faults import Faults
 from airflow_vertex_provider.emulator.guesses import Switches
 from airflow_vertex_provider.emulator.names import Ids
 from airflow_vertex_provider.emulator.page_api import PageApi
+from airflow_vertex_provider.emulator.request_log import RecordedRequest
 from airflow_vertex_provider.emulator.services import Services
 from airflow_vertex_provider.emulator.storage import StorageApi
 from airflow_vertex_provider.emulator.store import Store
@@ -235,7 +236,7 @@ class VertexEmulator:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """What the API received, oldest first."""
+        """What the API received, oldest first: the last 10,000 requests, and 64 MiB of their bodies."""
         if self._app is None:
             return []
         return list(self._app.requests)

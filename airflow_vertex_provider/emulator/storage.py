@@ -7,6 +7,7 @@ Served are buckets get, insert, list and delete with their IAM policy, and objec
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import mimetypes
@@ -26,6 +27,22 @@ from airflow_vertex_provider.emulator.routes import Call
 from airflow_vertex_provider.emulator.services import Services
 
 Json = dict[str, Any]
+
+#: Finished uploads that are still known, so that a client which got no answer may send the last piece again.
+FINISHED_UPLOADS = 20
+
+#: What the system answers if a name is too long for a file, or stands where a folder or a file is already.
+_NOT_A_PATH = frozenset(
+    {
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENOTEMPTY,
+        errno.EILSEQ,
+        errno.EINVAL,
+    }
+)
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
@@ -59,7 +76,16 @@ class StorageApi:
 
         :raises ApiError: the call is refused.
         """
-        return self._methods[call.rest_method](call)
+        try:
+            return self._methods[call.rest_method](call)
+        except OSError as error:
+            if error.errno not in _NOT_A_PATH:
+                raise
+            raise ApiError(
+                "INVALID_ARGUMENT",
+                "This emulator keeps objects as files, and cannot store one of that name beside the others: "
+                f"{error.strerror}.",
+            ) from error
 
     # Buckets
 
@@ -248,11 +274,24 @@ class StorageApi:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._services.uploads / self._services.ids.metadata()
         temporary.write_bytes(content)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink()
+            raise
+        if kind == "resumable":
+            self._services.store.remember(
+                "uploads", call.query["upload_id"], {"name": name, "done": self._services.clock.stamp()}
+            )
         return _json_response(self._show_object(bucket, name, path))
 
     def _begin_upload(self, call: Call, bucket: str) -> Response:
         body = json.loads(call.body or b"{}")
+        done = {
+            id: fact["done"] for id, fact in self._services.store.facts("uploads").items() if "done" in fact
+        }
+        for old in sorted(done, key=lambda upload: done[upload])[:-FINISHED_UPLOADS]:
+            self._services.store.forget("uploads", old)
         identifier = self._services.ids.metadata()
         self._services.store.remember(
             "uploads", identifier, {"name": call.query.get("name") or body.get("name", "")}

@@ -455,6 +455,22 @@ def test_durations_are_switches(start_emulator: Callable[..., VertexEmulator]) -
     assert client.get(name)["state"] == "PIPELINE_STATE_CANCELLED"
 
 
+def test_a_job_whose_results_are_all_cached_takes_that_time_once(
+    start_emulator: Callable[..., VertexEmulator],
+) -> None:
+    none = {guess.switch: 0.0 for guess in DURATIONS}
+    emulator = start_emulator(time_scale=1.0, **{**none, "cached_seconds": 3600.0})
+    client = Client(emulator.endpoint)
+    pipe = Pipeline()
+    for task, after in (("one", []), ("beside", []), ("two", ["one"]), ("three", ["two"])):
+        pipe.task(task, ["echo", task], cache=True, after=after)
+    client.run(pipe)
+    name = client.create(pipe)["name"]
+    assert _settled(lambda: client.get(name)["state"]) == "PIPELINE_STATE_RUNNING"
+    emulator.clock.advance(3600)
+    assert set(states(client.wait(name)).values()) == {"SKIPPED"}
+
+
 def test_the_page_size_is_a_switch(start_emulator: Callable[..., VertexEmulator]) -> None:
     client = Client(start_emulator(page_size=1).endpoint)
     for _ in range(2):

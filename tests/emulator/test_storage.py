@@ -12,6 +12,7 @@ from google.auth.credentials import AnonymousCredentials as _AnonymousCredential
 from google.cloud import storage  # type: ignore[attr-defined]
 
 from airflow_vertex_provider.emulator import VertexEmulator
+from airflow_vertex_provider.emulator.storage import FINISHED_UPLOADS
 from tests.emulator.pipelines import COPY, PROJECT, Client, Pipeline, constant, outputs, tasks
 
 #: The class has no annotations.
@@ -115,3 +116,25 @@ def test_tasks_and_clients_see_the_same_files(emulator: VertexEmulator, client: 
     )
     job = client.run(Pipeline().python("t", source, outputs={"Output": "STRING"}))
     assert outputs(job, "t") == {"Output": "from the client"}
+
+
+@pytest.mark.parametrize("name", ["p" * 300, "a/b/" + "p" * 300, "dd/e", "dd/e/f", "folder"])
+def test_a_name_that_is_no_path_beside_the_others_is_refused(emulator: VertexEmulator, name: str) -> None:
+    bucket = _storage(emulator).bucket("a-bucket")
+    for kept in ("dd", "folder/object"):
+        bucket.blob(kept).upload_from_string("kept")
+    for condition in ({}, {"if_generation_match": 0}):
+        with pytest.raises((exceptions.BadRequest, exceptions.PreconditionFailed)):
+            bucket.blob(name).upload_from_string("x", **condition)
+    with pytest.raises(exceptions.BadRequest, match="cannot store one of that name"):
+        bucket.blob(name).upload_from_string("x")
+    assert [blob.name for blob in bucket.list_blobs()] == ["dd", "folder/object"]
+    assert bucket.blob("dd").download_as_bytes() == b"kept"
+    assert not list((emulator.state_dir / "uploads").iterdir())
+
+
+def test_finished_uploads_are_forgotten(emulator: VertexEmulator) -> None:
+    bucket = _storage(emulator).bucket("bucket")
+    for number in range(FINISHED_UPLOADS + 5):
+        bucket.blob(f"object-{number}", chunk_size=256 * 1024).upload_from_string(b"x")
+    assert len(emulator._running().store.facts("uploads")) <= FINISHED_UPLOADS + 1

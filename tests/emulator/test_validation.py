@@ -280,7 +280,14 @@ def test_a_path_of_no_api_is_a_bare_404(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}]
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Host": "evil.example"},
+        {"Origin": "null"},
+        {"Host": "["},
+        {"Host": "127.0.0.1]"},
+    ],
 )
 def test_web_pages_of_others_are_kept_out(client: Client, headers: dict[str, str]) -> None:
     with pytest.raises(urllib.error.HTTPError) as error:
