@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_vertex_provider.exceptions import VertexConfigurationError
+from airflow_vertex_provider.runtime.protocol import ABSENT
 
 #: Keys whose values are plain data known at submit.
 CARRIED_KEYS = frozenset(
@@ -35,13 +36,15 @@ def context_value(key: str, context: Mapping[str, Any]) -> Any:
     """Return the value of a context key for this run. Runs on a worker, at submit.
 
     :param key: one of :data:`CARRIED_KEYS`, with :data:`OPTIONAL` behind it if it may be missing.
+    :return: :data:`~airflow_vertex_provider.runtime.protocol.ABSENT` for an optional key without a value: the
+        function's own default holds then, as in Airflow.
     :raises VertexConfigurationError: this run has no such value (a run without a logical date has no
         ``ds``) and the function has no default.
     """
     name = key.removesuffix(OPTIONAL)
     if name not in context:
         if key.endswith(OPTIONAL):
-            return None
+            return ABSENT
         raise VertexConfigurationError(
             f"{name}: found no value in this run, which has no logical date; "
             f"allowed: an argument with a default, {name}=None"

@@ -115,9 +115,13 @@ class Values:
                 self.refuse(field, value, f"values that can travel ({error})")
                 return None
         if isinstance(value, Mapping):
-            if any(str(key).startswith("$") for key in value):
-                self.refuse(field, value, "dict keys that do not begin with '$' beside templates or outputs")
-            return {str(key): self.node(f"{field}[{key!r}]", item) for key, item in value.items()}
+            try:
+                return protocol.mapping(
+                    (key, self.node(f"{field}[{key!r}]", item)) for key, item in value.items()
+                )
+            except VertexValueError as error:
+                self.refuse(field, value, f"values that can travel ({error})")
+                return None
         if isinstance(value, list | tuple):
             items = [self.node(f"{field}[{index}]", item) for index, item in enumerate(value)]
             return items if isinstance(value, list) else {"$tuple": items}

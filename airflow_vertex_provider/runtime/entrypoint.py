@@ -9,7 +9,8 @@ never stand side by side in it, because Vertex would take them for a placeholder
 imports the functions that both ends must share (``encode``, ``decode``, ``escape_literal``, ...), so the
 two cannot drift apart.
 
-What it leaves behind, all in the folder of the executor input's ``outputFile``:
+What it leaves behind, all in the folder of the executor input's ``outputFile``; of several replicas the
+chief alone (:func:`is_chief`):
 
 ``executor_output.json``
     the outputs, as Vertex reads them;
@@ -39,6 +40,8 @@ ERROR_LIMIT = 8000
 #: Room that one bare-text argument may take, in bytes; Linux allows 131072 for the whole argument.
 TEXT_LIMIT = 100000
 ATOMS = frozenset({str, bool, float, type(None)})
+#: Stands for an argument that this run has no value for: the function's own default is left to hold.
+ABSENT = object()
 
 
 class VertexRuntimeError(Exception):
@@ -163,6 +166,8 @@ def tag_container(value: Any, where: str, above: list[int]) -> Any:
 
 def tag_other(value: Any, kind: type, where: str) -> Any:
     """Tag the remaining types that can be carried, and refuse all others."""
+    if value is ABSENT:
+        return {"$absent": True}
     if is_a(kind, "numpy", "generic") and value.dtype.kind in "biuf":
         item = value.item()
         if type(item) in (bool, int, float):
@@ -205,7 +210,9 @@ def untag(data: Any) -> Any:
 def untag_one(name: str, content: Any) -> Any:
     """Return the value of one tag."""
     if name == "$dict":
-        return {key: untag(item) for key, item in content}
+        return {untag(key): untag(item) for key, item in content}
+    if name == "$absent":
+        return ABSENT
     if name in ("$tuple", "$set", "$frozenset"):
         return {"$tuple": tuple, "$set": set, "$frozenset": frozenset}[name](untag(content))
     if name == "$int":
@@ -383,6 +390,8 @@ def resolve(node: Any, inputs: dict[str, Any]) -> Any:
         return untag(node["$lit"])
     if "$tuple" in node and len(node) == 1:
         return tuple([resolve(item, inputs) for item in node["$tuple"]])
+    if "$dict" in node and len(node) == 1:
+        return {resolve(key, inputs): resolve(item, inputs) for key, item in node["$dict"]}
     if "$in" not in node or not set(node) <= {"$in", "get", "text"}:
         return {key: resolve(item, inputs) for key, item in node.items()}
     name = node["$in"]
@@ -475,7 +484,8 @@ def bare_signature(function: Any) -> None:
 def call(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
     """Call the author's function as Airflow's ``@task`` would and return its value."""
     args = [resolve(node, inputs) for node in config["args"]]
-    kwargs = {name: resolve(node, inputs) for name, node in config["kwargs"].items()}
+    named = {name: resolve(node, inputs) for name, node in config["kwargs"].items()}
+    kwargs = {name: value for name, value in named.items() if value is not ABSENT}
     function = load(config)
     flags = function.__code__.co_flags
     if flags & 0x280:  # a coroutine, or an asynchronous generator: Airflow takes the list of its items
@@ -590,8 +600,21 @@ def outputs(config: dict[str, Any], value: Any, folder: str) -> dict[str, str]:
     return values
 
 
-def execute(config: dict[str, Any], executor_input: dict[str, Any], target: str) -> None:
-    """Run the task and write its outputs."""
+def is_chief() -> bool:
+    """Say whether this process speaks for its task: the replicas of a custom job all run the same command.
+
+    Vertex tells each who it is by ``CLUSTER_SPEC``; the chief is the first of the first worker pool. A
+    process that is told nothing is alone.
+    """
+    try:
+        task = json.loads(os.environ["CLUSTER_SPEC"])["task"]
+        return task["type"] == "workerpool0" and int(task["index"]) == 0
+    except (KeyError, TypeError, ValueError):
+        return True
+
+
+def execute(config: dict[str, Any], executor_input: dict[str, Any], target: str, chief: bool) -> None:
+    """Run the task and, in the chief, write its outputs."""
     if config.get("v") != 1 or config.get("kind") not in ("python", "bash"):
         raise VertexRuntimeError(
             "cannot run a configuration of version %r and kind %r" % (config.get("v"), config.get("kind"))
@@ -608,7 +631,7 @@ def execute(config: dict[str, Any], executor_input: dict[str, Any], target: str)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     inputs = executor_input.get("inputs", {}).get("parameterValues", {})
     value = (bash if config["kind"] == "bash" else call)(config, inputs)
-    if config.get("output", True):
+    if chief and config.get("output", True):
         try:
             values = outputs(config, value, os.path.dirname(target))
         except ProtocolError as error:
@@ -616,8 +639,8 @@ def execute(config: dict[str, Any], executor_input: dict[str, Any], target: str)
         write(target, json.dumps({"parameterValues": values}))
 
 
-def report(error: BaseException, config: dict[str, Any], folder: str) -> None:
-    """Print the error as the author should see it, and leave it as data for Airflow and for Vertex."""
+def report(error: BaseException, config: dict[str, Any], folder: str, chief: bool) -> None:
+    """Print the error as the author should see it; the chief leaves it as data for Airflow and for Vertex."""
     import traceback
 
     trace = error.__traceback__
@@ -635,6 +658,8 @@ def report(error: BaseException, config: dict[str, Any], folder: str) -> None:
         message = "%s (%s)" % (message, note) if message else note
         shown += note + "\n"
     print(shown, file=sys.stderr, end="", flush=True)
+    if not chief:
+        return
     name = type(error).__name__
     data = {"type": name, "message": message, "traceback": shown, "skipped": skipped}
     write(folder + "/airflow_error.json", json.dumps(data))
@@ -660,14 +685,15 @@ def main(arguments: list[str]) -> int:
     # As the container's first process, Python would otherwise not see the signal of a cancellation.
     signal.signal(signal.SIGTERM, terminated)
     os.register_at_fork(after_in_child=forked)
+    chief = is_chief()
     try:
         # A retried task finds the files of the attempt before it.
-        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        for name in os.listdir(folder) if chief and os.path.isdir(folder) else ():
             if name in ("airflow_error.json", "executor_error.json", "executor_output.json"):
                 os.remove(os.path.join(folder, name))
-        execute(config, executor_input, target)
+        execute(config, executor_input, target, chief)
     except BaseException as error:
-        report(error, config, folder)
+        report(error, config, folder, chief)
         return 1
     return 0
 

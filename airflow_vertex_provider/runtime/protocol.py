@@ -6,16 +6,17 @@ written there once and imported here; this module adds what only the client and 
 A value travels as *protocol text*: compact ASCII JSON in which every type that JSON lacks is a dict with
 one tag as its key: ``$tuple``, ``$set``, ``$frozenset``, ``$bytes`` (base64), ``$datetime`` (ISO 8601,
 with ``[zone]`` behind it for a named zone), ``$date``, ``$timedelta`` (days, seconds, microseconds),
-``$int`` (hexadecimal, for integers of thousands of digits) and ``$dict`` (pairs, for a dict that would
-look like a tag). Dict keys become ``str``, enum members that are also ``int``, ``float`` or ``str`` become
-their value, named tuples become tuples: as in Airflow's own XComs. A value too large to be an argument
-travels as a reference to a file, see :class:`Reference`.
+``$int`` (hexadecimal, for integers of thousands of digits), ``$dict`` (pairs, for a dict that would
+look like a tag) and ``$absent`` (no value, see :data:`ABSENT`). Dict keys become ``str``, enum members that
+are also ``int``, ``float`` or ``str`` become their value, named tuples become tuples: as in Airflow's own
+XComs. A value too large to be an argument travels as a reference to a file, see :class:`Reference`.
 
 A *configuration* says what the container runs; :func:`python_config` and :func:`bash_config` build it.
 Where it needs a value it holds a *node*: JSON in which ``{"$in": input}`` stands for the value of an
 input parameter (with ``"get": key`` for one item of a dict, with ``"text": true`` for the undecoded
-text) and ``{"$lit": data}`` for a constant in tagged form. ``{"$tuple": [node, ...]}`` is a tuple of nodes.
-:func:`from_input` and :func:`constant` make them.
+text) and ``{"$lit": data}`` for a constant in tagged form. ``{"$tuple": [node, ...]}`` is a tuple of nodes,
+``{"$dict": [[key, value], ...]}`` a dict of nodes: an argument in the author's code keeps its keys as they
+are, as in Airflow. :func:`from_input`, :func:`constant` and :func:`mapping` make them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import ast
 import functools
 import importlib.resources
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from airflow_vertex_provider.exceptions import VertexValueError
 from airflow_vertex_provider.runtime import entrypoint
 
 __all__ = [
+    "ABSENT",
     "CONFIG_VERSION",
     "DEFAULT_INLINE_LIMIT",
     "ERROR_FILE",
@@ -47,6 +49,7 @@ __all__ = [
     "escape_literal",
     "from_input",
     "is_reference",
+    "mapping",
     "python_config",
 ]
 
@@ -59,6 +62,10 @@ DEFAULT_INLINE_LIMIT = 24_000
 ERROR_FILE = "airflow_error.json"
 #: File beside the executor output that holds a value too large to be an argument.
 VALUE_FILE = "airflow_value.json"
+
+_TOO_DEEP = "the value is nested too deeply to be written as JSON"
+#: As a keyword argument of the author's function: leave it out, so that the function's default holds.
+ABSENT = entrypoint.ABSENT
 
 argument_cost = entrypoint.argument_cost
 escape_literal = entrypoint.escape_literal
@@ -141,8 +148,55 @@ def from_input(name: str, *, get: str | None = None, text: bool = False) -> Node
 
 
 def constant(value: object) -> Node:
-    """Return the node for a value of the author's code; raises like :func:`encode`."""
-    return {"$lit": json.loads(encode(value))}
+    """Return the node for a value of the author's code, with its dict keys as they are.
+
+    :raises VertexValueError: as :func:`encode` does.
+    """
+    try:
+        return _with_keys(value, "")
+    except RecursionError:
+        # A container inside itself, which tagging names; else one that is nested too deeply.
+        _literal(value, "")
+        raise VertexValueError(_TOO_DEEP) from None
+
+
+def mapping(pairs: Iterable[tuple[object, Node]]) -> Node:
+    """Return the node for a dict of the author's code: its keys, which are constants, and their nodes.
+
+    :raises VertexValueError: a key cannot be carried.
+    """
+    pairs = list(pairs)
+    if all(type(key) is str and not key.startswith("$") for key, _ in pairs):
+        return dict(pairs)
+    return {"$dict": [[_literal(key, f"key {key!r}"), node] for key, node in pairs]}
+
+
+def _literal(value: object, where: str) -> Node:
+    try:
+        return {"$lit": json.loads(entrypoint.dump(entrypoint.tag(value, where, [])))}
+    except entrypoint.ProtocolError as error:
+        raise VertexValueError(str(error)) from None
+    except RecursionError:
+        raise VertexValueError(_TOO_DEEP) from None
+
+
+def _has_other_keys(value: object) -> bool:
+    """Say whether there is a dict in ``value`` whose keys are not all plain text."""
+    if isinstance(value, dict):
+        return any(type(key) is not str or _has_other_keys(item) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(map(_has_other_keys, value))
+
+
+def _with_keys(value: object, where: str) -> Node:
+    if not _has_other_keys(value):
+        return _literal(value, where)
+    if isinstance(value, dict):
+        return mapping(
+            (key, _with_keys(item, f"{where}.{key}" if where else str(key))) for key, item in value.items()
+        )
+    # Only lists and tuples are left: nothing else holds a dict.
+    items = [_with_keys(item, f"{where}[{number}]") for number, item in enumerate(value)]  # type: ignore[arg-type, var-annotated]
+    return {"$tuple": items} if isinstance(value, tuple) else items
 
 
 def python_config(

@@ -27,6 +27,7 @@ from airflow_vertex_provider import (
 )
 from airflow_vertex_provider.exceptions import VertexConfigurationError, VertexGroupError
 from airflow_vertex_provider.operators.waiting import triggers_can_end_tasks
+from airflow_vertex_provider.runtime import entrypoint
 
 SUBMIT = "train.submit_pipeline"
 WAIT = "train.wait_for_pipeline"
@@ -1111,6 +1112,26 @@ class TestSettingsReachTheSpec:
 
         (problem,) = refused(build).problems
         assert problem.field.startswith("executor_config")
+
+    def test_dict_arguments_keep_their_keys(self) -> None:
+        with DAG("d") as dag:
+            before = outer()
+            with group():
+                source({1: "a", "1": "b"})
+                source.override(task_id="mixed")({1: "{{ ds }}", "$in": [before]})
+        nodes = [item["payload"]["args"][0] for item in submit_of(dag).graph["tasks"]]
+        inputs = {"value_1": '"2025-01-02"', "value_in_0": "7"}
+        assert entrypoint.resolve(nodes[0], {}) == {1: "a", "1": "b"}
+        assert set(submit_of(dag).graph["tasks"][1]["inputs"]) == set(inputs)
+        assert entrypoint.resolve(nodes[1], inputs) == {1: "2025-01-02", "$in": [7]}
+
+    def test_a_key_that_cannot_travel(self) -> None:
+        def build() -> None:
+            with group():
+                source({object(): "{{ ds }}"})
+
+        with DAG("d"), pytest.raises(VertexGroupError, match="key <object"):
+            build()
 
     def test_spec_is_the_same_each_time(self) -> None:
         def build() -> str:

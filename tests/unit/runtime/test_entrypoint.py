@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from airflow_vertex_provider.runtime.protocol import (
+    ABSENT,
     Reference,
     bash_config,
     constant,
@@ -306,6 +307,76 @@ def test_arguments_of_every_kind(container: Container) -> None:
             "plain": {"x": "$in", "$other": 1},
         },
     ]
+
+
+def give_or_own(day: str = "own", *, run: str = "own") -> list[str]:
+    return [day, run]
+
+
+def test_an_absent_argument_leaves_the_function_s_default(any_container: Container) -> None:
+    kwargs = {"day": from_input("day"), "run": from_input("run")}
+    config = config_of(give_or_own, kwargs=kwargs)
+    absent = encode(ABSENT)
+    assert any_container.run(config, {"day": absent, "run": encode("r")}).value() == ["own", "r"]
+    assert any_container.run(config, {"day": encode(None), "run": absent}).value() == [None, "own"]
+
+
+def test_arguments_keep_their_dict_keys(any_container: Container) -> None:
+    def kinds(value: dict[object, str]) -> list[str]:
+        return sorted(f"{type(key).__name__} {item}" for key, item in value.items())
+
+    given = {1: "a", "1": "b", None: "c", (1, 2): "d"}
+    assert any_container.call(kinds, given).value() == ["NoneType c", "int a", "str b", "tuple d"]
+
+
+# --- replicas of a custom job ---------------------------------------------------------------------------
+
+
+def give_text(text: str, times: int) -> str:
+    return text * times
+
+
+def cluster_spec(pool: str, index: int) -> str:
+    """What Vertex tells one of three replicas about itself."""
+    cluster = {"workerpool0": ["a:2222"], "workerpool1": ["b:2222", "c:2222"]}
+    return json.dumps({"cluster": cluster, "environment": "cloud", "task": {"type": pool, "index": index}})
+
+
+OTHERS = [("workerpool1", 0), ("workerpool1", 1), ("workerpool0", 1)]
+
+
+@pytest.mark.parametrize(("pool", "index"), OTHERS)
+@pytest.mark.parametrize("good", [True, False])
+def test_replicas_beside_the_chief_leave_its_files_alone(
+    container: Container, pool: str, index: int, good: bool
+) -> None:
+    large = config_of(give_text, [constant("x"), constant(200_000)])
+    chief = container.run(large, CLUSTER_SPEC=cluster_spec("workerpool0", 0))
+    assert is_reference(chief.text())
+    left = {path.name: path.read_bytes() for path in chief.folder.iterdir()}
+    assert set(left) == {"executor_output.json", "airflow_value.json"}
+
+    own = config_of(give_text, [constant("y"), constant(200_000)])
+    bad = config_of(raise_value_error, [constant("of a replica")])
+    other = container.run(own if good else bad, CLUSTER_SPEC=cluster_spec(pool, index))
+    assert other.code == (0 if good else 1)
+    assert ("of a replica" in other.stderr) is not good
+    assert {path.name: path.read_bytes() for path in other.folder.iterdir()} == left
+
+
+def test_a_replica_does_not_clear_the_chief_s_error(container: Container) -> None:
+    failed = container.run(
+        config_of(raise_value_error, [constant("of the chief")]), CLUSTER_SPEC=cluster_spec("workerpool0", 0)
+    )
+    container.run(config_of(give_one, [constant(1)]), CLUSTER_SPEC=cluster_spec("workerpool1", 0))
+    assert failed.error()["message"] == "of the chief"
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "not JSON", "[]", "{}", '{"task": null}', '{"task": {"type": "workerpool0"}}']
+)
+def test_a_process_that_is_not_told_is_the_chief(container: Container, spec: str) -> None:
+    assert container.run(config_of(give_one, [constant(1)]), CLUSTER_SPEC=spec).value() == 1
 
 
 def test_text_output(container: Container) -> None:
