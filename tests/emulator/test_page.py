@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -88,7 +90,43 @@ def test_a_connection_for_airflow(emulator: VertexEmulator) -> None:
             "is_anonymous": True,
             "api_endpoint": emulator.endpoint,
             "storage_endpoint": emulator.endpoint,
+            "console_endpoint": emulator.endpoint,
             "location": "l",
             "pipeline_root": "gs://b/r",
         },
     }
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def _drawn(url: str, profile: Path) -> str:
+    """Return the document that a browser has made of a page."""
+    options = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--virtual-time-budget=4000", "--window-size=1400,900", f"--user-data-dir={profile}", "--dump-dom",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [BROWSER or "", *options, url], capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_a_wide_run_leads_to_its_failed_tasks(
+    emulator: VertexEmulator, client: Client, tmp_path: Path
+) -> None:
+    inner = Pipeline("inner").task("deep", ["false"])
+    pipe = Pipeline().nested("sub", inner)
+    for number in range(24):
+        pipe.task(f"wide-{number}", ["false"] if number == 21 else ["true"])
+    client.run(pipe, "wide-run")
+    page = _drawn(emulator.run_url(PROJECT, LOCATION, "wide-run") + "#wide-2", tmp_path)
+    links = re.search(r'<p id="failed">(.*?)</p>', page)
+    assert links
+    assert dict(re.findall(r'<a href="#([^"]+)">([^<]+)</a>', links[1])) == {
+        "sub%2Fdeep": "deep",
+        "wide-21": "wide-21",
+    }
+    assert re.findall(r'class="node chosen"[^>]* data-path="([^"]+)"', page) == ["wide-2"]
