@@ -47,6 +47,10 @@ def member_problems(operator: Any) -> Iterator[Problem]:
         value = getattr(operator, name, None)
         if not is_default(value):
             yield Problem(operator.task_id, _AUTHORS_NAMES.get(name, name), str(value), allowed)
+    for name in ("start_date", "end_date"):
+        value = getattr(operator, name)
+        if value is not None and value != getattr(operator.dag, name):
+            yield Problem(operator.task_id, name, str(value), "the DAG's: every run runs the whole pipeline")
     yield from _params_problems(operator)
 
 

@@ -6,7 +6,7 @@ import copy
 import functools
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -578,6 +578,22 @@ class TestRefusals:
         assert [(problem.where, problem.field) for problem in caught.value.problems] == [
             ("train.source", "params"),
             ("train.more", "params"),
+        ]
+
+    def test_dates_of_a_task(self) -> None:
+        first, second = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC)
+        with (
+            DAG("d", default_args={"start_date": first}, end_date=second),
+            pytest.raises(VertexGroupError) as caught,
+        ):
+            with group():
+                source()
+                source.override(task_id="same", start_date=first, end_date=second)()
+                source.override(task_id="later", start_date=second)()
+                source.override(task_id="shorter", end_date=first)()
+        assert [(problem.where, problem.field) for problem in caught.value.problems] == [
+            ("train.later", "start_date"),
+            ("train.shorter", "end_date"),
         ]
 
     @pytest.mark.parametrize("field", ["command", "arguments", "env"])
