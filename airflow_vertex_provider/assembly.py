@@ -80,7 +80,7 @@ def close_group(group: VertexTaskGroup) -> None:
 
 
 def _read(group: VertexTaskGroup) -> Reading:
-    problems: list[Problem] = []
+    problems: list[Problem] = group.own_problems()
     group_id = str(group.group_id)
     pipeline, level = PipelineSettings(), {}
     try:
