@@ -89,7 +89,8 @@ class CustomJob(Settings):
     :param machine_type: Compute Engine machine type; ``n1-standard-4`` if not said.
     :param accelerator_type: name of the GPU or TPU, for example ``NVIDIA_TESLA_T4`` (L11).
     :param accelerator_count: how many of them; goes with ``accelerator_type``.
-    :param replica_count: machines of this shape; one is the chief, the others form a second worker pool.
+    :param replica_count: machines of this shape; one is the chief, the others form a second worker pool. All
+        run the same code; the chief's value and error are the task's.
     :param boot_disk_type: ``pd-ssd`` (default), ``pd-standard`` or ``hyperdisk-balanced`` (L13).
     :param boot_disk_size_gb: 100 (default) to 64000 GB (L13).
     :param timeout: longest run: seconds, a timedelta or ``"86400s"``; seven days if not said (L15).

@@ -123,6 +123,8 @@ class VertexTaskGroup(TaskGroup):
         The settings of the job and of the tasks are checked with :meth:`pipeline_settings` and
         :meth:`task_settings`.
         """
+        from airflow_vertex_provider.graph.templates import environment_of, setting_problems
+
         problems = [
             self._problem(name, value, "True or False")
             for name in ("deferrable", "wait_for_completion", "cancel_on_kill")
@@ -143,6 +145,12 @@ class VertexTaskGroup(TaskGroup):
                     "impersonation_chain", chain, "the e-mail address of an account, or a list of them"
                 )
             )
+        texts = {"gcp_conn_id": self.gcp_conn_id, "impersonation_chain": links}
+        members = [task.task_id for task in self.iter_tasks()]
+        problems.extend(
+            Problem(str(self.group_id), *problem)
+            for problem in setting_problems("", texts, members, environment_of(self.dag))
+        )
         return problems
 
     def _problem(self, field: str, found: object, allowed: str) -> Problem:

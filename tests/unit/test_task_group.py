@@ -15,7 +15,6 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
 from airflow.sdk import DAG, TaskGroup, chain, task, task_group
-from airflow.sdk.exceptions import DuplicateTaskIdFound
 
 from airflow_vertex_provider import (
     CustomJob,
@@ -136,6 +135,20 @@ class TestShape:
         assert group_of(dag).children[SUBMIT].task_group.label == "train"
         assert written(dag.partial_subset(list(dag.task_dict))) == whole
 
+    def test_the_job_s_display_name_is_not_the_group_s(self) -> None:
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        with DAG("d") as dag:
+            with group(display_name="Console") as first:
+                source()
+            options: dict[str, Any] = {"location": "europe-west4", "pipeline_root": "gs://bucket/root"}
+            with VertexTaskGroup("x", group_display_name="Grid", **options) as second:
+                source()
+        assert (first.label, second.label) == ("train", "Grid")
+        read = DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_group.get_task_group_dict()
+        assert (read["train"].label, read["x"].label) == ("train", "Grid")
+        assert submit_of(dag).pipeline["display_name"] == "Console"
+
     def test_a_copied_group_keeps_every_field(self) -> None:
         with DAG("d"):
             with group(labels={"team": "ml"}, poll_interval=timedelta(seconds=5)) as train:
@@ -187,7 +200,7 @@ class TestShape:
                 source()
 
             train()
-            with pytest.raises(DuplicateTaskIdFound):
+            with pytest.raises(Exception, match="already been added"):
                 train()
 
     def test_decorator_takes_arguments_by_name_alone(self) -> None:
@@ -470,6 +483,7 @@ class TestRefusals:
             ("cancel_on_kill", None, "True or False"),
             ("gcp_conn_id", 3, "connection"),
             ("gcp_conn_id", "", "connection"),
+            ("gcp_conn_id", "{{ bad", "Jinja can read"),
             ("impersonation_chain", 3, "list"),
             ("impersonation_chain", [3], "list"),
             ("impersonation_chain", [""], "list"),

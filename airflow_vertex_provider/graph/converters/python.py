@@ -94,11 +94,11 @@ def _check_call(
 ) -> None:
     """Refuse a call that the function would refuse; Airflow sees most of them only when the task runs."""
     signature = inspect.signature(function)
-    # Airflow refuses these too: the name would be given by position and by name.
+    # Airflow refuses these too, some when the task runs: they would be given by position and by name.
     twice = [
         name
         for name in list(signature.parameters)[: len(op_args)]
-        if name in op_kwargs or name in KNOWN_CONTEXT_KEYS
+        if name in op_kwargs or name in CARRIED_KEYS
     ]
     try:
         signature.bind(*op_args, **dict.fromkeys([*names, *twice]))
