@@ -139,6 +139,8 @@ class Values:
         if isinstance(value, str):
             if is_template(value):
                 return [{"$in": self._template(field, value, Encoding.TEXT)}]
+            if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+                self.refuse(field, repr(value), "text that UTF-8 can write, without NUL characters")
             return [value]
         if _has_reference(value):
             self.refuse(field, value, "text, one output or one template for each argument")

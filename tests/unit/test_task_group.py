@@ -636,6 +636,14 @@ class TestRefusals:
             ("train.many", "env"),
         ]
 
+    @pytest.mark.parametrize("text", ["a\0b", "half \ud83d"])
+    def test_text_that_no_container_argument_can_be(self, text: str) -> None:
+        def build() -> None:
+            with group(image="i"):
+                VertexContainerOperator(task_id="box", command=["x"], arguments=["\N{PARTY POPPER}", text])
+
+        assert [problem.field for problem in refused(build).problems] == ["arguments[1]"]
+
     def test_container_without_an_image(self) -> None:
         def build() -> None:
             with group():
