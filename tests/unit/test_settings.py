@@ -32,7 +32,7 @@ BOARD = "projects/123456789012/locations/europe-west4/tensorboards/42"
 
 LABELS_GOOD = [
     ({"team": "ml", "a_b-1": ""}, {"team": "ml", "a_b-1": ""}),
-    ({f"k{i}": "v" for i in range(60)},) * 2,
+    ({f"k{i}": "v" for i in range(58)},) * 2,
     # What a DAG that renders native objects leaves of "{{ ds_nodash }}".
     ({"day": 20250101}, {"day": "20250101"}),
 ]
@@ -536,9 +536,9 @@ def test_an_incomplete_job_is_named(settings: dict[str, Any], field: str) -> Non
 def test_a_job_has_room_for_our_labels_and_a_custom_job_for_all_of_its_own() -> None:
     labels = {f"k{i}": "v" for i in range(64)}
     assert CustomJob(labels=labels).labels == labels
-    with pytest.raises(VertexSettingsError, match="at most 60 labels; 4 more are added") as raised:
-        PipelineSettings(labels={f"k{i}": "v" for i in range(61)})
-    assert raised.value.found == "61 labels"
+    with pytest.raises(VertexSettingsError, match="at most 58 labels; 6 more are added") as raised:
+        PipelineSettings(labels={f"k{i}": "v" for i in range(59)})
+    assert raised.value.found == "59 labels"
 
 
 @pytest.mark.parametrize(
