@@ -54,7 +54,7 @@ MEMORY_UNITS: Mapping[str, int] = {
     **{f"{unit}i": 1 << (10 * power) for power, unit in enumerate("KMGTPE", 1)},
 }
 MAX_LABELS = 64
-#: Labels that submit adds to every job: DAG, group, run, attempt, max_tries and fingerprint (operators/attempts.py).
+#: Labels that submit adds to every job: DAG, group, run, and three of the attempt (operators/attempts.py).
 OUR_LABELS = 6
 MAX_ENV = 100
 
