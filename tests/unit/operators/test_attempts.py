@@ -114,21 +114,21 @@ def test_clearing_while_the_job_is_being_cancelled_waits(
 class TestRunOfTheSameId:
     """A DAG run was deleted and made again with the same run id."""
 
-    #: The job is minutes old by then, as clocks go.
-    LATER = datetime.now(UTC) + timedelta(minutes=10)
-    #: Made again at once.
-    SOON = timedelta(seconds=1)
+    @staticmethod
+    def later(**time: float) -> datetime:
+        """Return when the new run began, as if the job had been made this long ago."""
+        return datetime.now(UTC) + timedelta(**time)
 
     def test_ended_job_is_left_behind(self, hook: VertexPipelineHook, emulator: VertexEmulator) -> None:
         end(hook, submit(hook, 1))
-        assert submit(hook, 2, run_started=datetime.now(UTC) + self.SOON).created
+        assert submit(hook, 2, run_started=self.later(seconds=1)).created
         assert jobs(emulator) == ["job-1", "job-2"]
 
     def test_ended_job_of_the_same_request_is_left_behind_too(
         self, hook: VertexPipelineHook, emulator: VertexEmulator
     ) -> None:
         end(hook, submit(hook, 1))
-        assert submit(hook, 1, run_started=self.LATER).created
+        assert submit(hook, 1, run_started=self.later(minutes=10)).created
         assert jobs(emulator) == ["job-1", "job-2"]
 
     def test_running_job_of_another_request_is_in_the_way(
@@ -136,12 +136,12 @@ class TestRunOfTheSameId:
     ) -> None:
         submit(hook, waiting(tmp_path))
         with pytest.raises(VertexSubmissionError, match=r"job-1.*still running"):
-            submit(hook, 2, run_started=self.LATER)
+            submit(hook, 2, run_started=self.later(minutes=10))
         assert jobs(emulator) == ["job-1"]
 
     def test_running_job_of_the_same_request_serves(
         self, hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
     ) -> None:
         submit(hook, waiting(tmp_path))
-        assert not submit(hook, waiting(tmp_path), run_started=self.LATER).created
+        assert not submit(hook, waiting(tmp_path), run_started=self.later(minutes=10)).created
         assert jobs(emulator) == ["job-1"]
