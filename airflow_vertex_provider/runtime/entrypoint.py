@@ -42,6 +42,8 @@ TEXT_LIMIT = 100000
 ATOMS = frozenset({str, bool, float, type(None)})
 #: Stands for an argument that this run has no value for: the function's own default is left to hold.
 ABSENT = object()
+# Signal masks to go back to after a fork; see hold_signal.
+HELD: list[Any] = []
 
 
 class VertexRuntimeError(Exception):
@@ -569,12 +571,27 @@ def terminated(number: int, frame: Any) -> NoReturn:
     raise Terminated("the task was ended by signal %d" % number)
 
 
+def hold_signal() -> None:
+    """Before a fork: keep a termination signal waiting until the child has chosen its reaction to it."""
+    import signal
+
+    HELD.append(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}))
+
+
+def release_signal() -> None:
+    """After a fork, in both processes: let the signal through again."""
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_SETMASK, HELD.pop())
+
+
 def forked() -> None:
     """Give a forked worker the usual reaction to a termination signal: pools end their workers with it."""
     import signal
 
     if signal.getsignal(signal.SIGTERM) is terminated:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    release_signal()
 
 
 def outputs(config: dict[str, Any], value: Any, folder: str) -> dict[str, str]:
@@ -684,7 +701,7 @@ def main(arguments: list[str]) -> int:
     sys.meta_path.append(AirflowShim())
     # As the container's first process, Python would otherwise not see the signal of a cancellation.
     signal.signal(signal.SIGTERM, terminated)
-    os.register_at_fork(after_in_child=forked)
+    os.register_at_fork(before=hold_signal, after_in_parent=release_signal, after_in_child=forked)
     chief = is_chief()
     try:
         # A retried task finds the files of the attempt before it.
