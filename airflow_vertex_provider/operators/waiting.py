@@ -24,6 +24,7 @@ from airflow_vertex_provider.links.pipeline_job import (
     VertexPipelineLink,
 )
 from airflow_vertex_provider.outputs import Outcome
+from airflow_vertex_provider.triggers.pipeline_job import waiting_fields
 from airflow_vertex_provider.triggers.watcher import Identity
 
 if TYPE_CHECKING:
@@ -97,15 +98,7 @@ class VertexWaitingOperator(BaseOperator):
 
     def trigger_kwargs(self) -> dict[str, Any]:
         """Return the arguments of the trigger, without ``end_in_trigger``."""
-        return {
-            "job_name": self.job_name,
-            "vertex_url": self.vertex_url,
-            "vertex_logs_url": self.vertex_logs_url,
-            "gcp_conn_id": self.gcp_conn_id,
-            "impersonation_chain": self.impersonation_chain,
-            "project_id": self.project_id,
-            "poll_interval": self.poll_interval,
-        }
+        return waiting_fields(self)
 
     def make_trigger(self) -> BaseTrigger:
         """Return the trigger to defer to from a worker."""

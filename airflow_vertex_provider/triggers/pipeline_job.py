@@ -32,6 +32,23 @@ from airflow_vertex_provider.snapshot import JobSnapshot
 from airflow_vertex_provider.triggers.watcher import Identity, Watch, in_thread
 
 
+#: What a waiting operator hands to its trigger under the same name: which job, and how to look at it.
+WAITING_FIELDS = (
+    "job_name",
+    "vertex_url",
+    "vertex_logs_url",
+    "gcp_conn_id",
+    "impersonation_chain",
+    "project_id",
+    "poll_interval",
+)
+
+
+def waiting_fields(holder: object) -> dict[str, Any]:
+    """Return the fields that waiting operators and their triggers share, from either of them."""
+    return {name: getattr(holder, name) for name in WAITING_FIELDS}
+
+
 class _WaitTrigger(BaseTrigger):
     """What both triggers share: following the job, telling of changes, ending the task."""
 
@@ -58,16 +75,7 @@ class _WaitTrigger(BaseTrigger):
         self.end_in_trigger = end_in_trigger
 
     def _kwargs(self) -> dict[str, Any]:
-        return {
-            "job_name": self.job_name,
-            "vertex_url": self.vertex_url,
-            "vertex_logs_url": self.vertex_logs_url,
-            "gcp_conn_id": self.gcp_conn_id,
-            "impersonation_chain": self.impersonation_chain,
-            "project_id": self.project_id,
-            "poll_interval": self.poll_interval,
-            "end_in_trigger": self.end_in_trigger,
-        }
+        return {**waiting_fields(self), "end_in_trigger": self.end_in_trigger}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments, from which Airflow makes the trigger again."""
