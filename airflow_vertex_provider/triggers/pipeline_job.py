@@ -31,7 +31,6 @@ from airflow_vertex_provider.outputs import (
 from airflow_vertex_provider.snapshot import JobSnapshot
 from airflow_vertex_provider.triggers.watcher import Identity, Watch, in_thread
 
-
 #: What a waiting operator hands to its trigger under the same name: which job, and how to look at it.
 WAITING_FIELDS = (
     "job_name",
