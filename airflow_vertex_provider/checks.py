@@ -77,14 +77,6 @@ def text(field: str, value: Any) -> str:
     return value
 
 
-def text_or_empty(field: str, value: Any) -> str:
-    """Accept a string or a number; the empty one has a meaning of its own where this check is used."""
-    value = as_text(value)
-    if not isinstance(value, str):
-        raise VertexSettingsError(field, value, "a string")
-    return value
-
-
 def flag(field: str, value: Any) -> bool:
     """Accept ``True`` and ``False``, and the words a rendered template leaves."""
     if isinstance(value, bool):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_vertex_provider.states import (
+    SUCCESSFUL_PIPELINE_STATES,
     SUCCESSFUL_TASK_STATES,
     TERMINAL_PIPELINE_STATES,
     TERMINAL_TASK_STATES,
@@ -32,8 +33,6 @@ class TaskSnapshot:
     :param outputs: output parameters, by name, as the service recorded them.
     :param custom_job: resource name of the custom job that runs or ran the container, or empty.
     :param logs_url: address of that custom job's logs, or empty.
-    :param start_time: when the container started.
-    :param end_time: when the task came to its end.
     """
 
     name: str
@@ -43,8 +42,6 @@ class TaskSnapshot:
     outputs: Mapping[str, object] = field(default_factory=dict)
     custom_job: str = ""
     logs_url: str = ""
-    start_time: datetime | None = None
-    end_time: datetime | None = None
 
     @property
     def done(self) -> bool:
@@ -77,8 +74,6 @@ class JobSnapshot:
     tasks: Mapping[str, TaskSnapshot] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     create_time: datetime | None = None
-    start_time: datetime | None = None
-    end_time: datetime | None = None
 
     @property
     def done(self) -> bool:
@@ -88,7 +83,7 @@ class JobSnapshot:
     @property
     def succeeded(self) -> bool:
         """Whether every task that should run ran well."""
-        return self.state is PipelineState.SUCCEEDED
+        return self.state in SUCCESSFUL_PIPELINE_STATES
 
     def failed_tasks(self) -> Iterator[TaskSnapshot]:
         """Yield the tasks that failed themselves, in the order the service lists them."""

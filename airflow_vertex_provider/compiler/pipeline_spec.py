@@ -56,7 +56,20 @@ def compile_graph(
     :raises VertexGroupError: something of the group cannot be written into a spec; names all of it.
     :raises VertexSettingsError: the installed GCPC cannot carry a setting.
     """
-    containers, _ = _build(graph, settings, pipeline)
+    return compile_with_limit(graph, settings, pipeline)[0]
+
+
+def compile_with_limit(
+    graph: Graph, settings: Mapping[str, TaskSettings], pipeline: PipelineSettings
+) -> tuple[dict[str, Any], int]:
+    """Compile as :func:`compile_graph` does, and return the spec with its :func:`inline_limit`.
+
+    Runs at submit, which needs both; either alone would check the group and make its containers again.
+
+    :raises VertexGroupError: as :func:`compile_graph`.
+    :raises VertexSettingsError: as :func:`compile_graph`.
+    """
+    containers, limit = _build(graph, settings, pipeline)
     tasks = sorted(graph.tasks, key=lambda task: task.name)
     names = graph.vertex_names()
     root: dict[str, Any] = {
@@ -72,7 +85,7 @@ def compile_graph(
                 for parameter in sorted(graph.parameters, key=lambda parameter: parameter.name)
             }
         }
-    return {
+    spec = {
         "components": {f"comp-{task.name}": _component(task, settings[task.id]) for task in tasks},
         "deploymentSpec": {
             "executors": {f"exec-{task.name}": {"container": containers[task.id]} for task in tasks}
@@ -82,6 +95,7 @@ def compile_graph(
         "schemaVersion": SCHEMA_VERSION,
         "sdkVersion": f"kfp-{importlib.metadata.version('kfp')}",
     }
+    return spec, limit
 
 
 def inline_limit(graph: Graph, settings: Mapping[str, TaskSettings], pipeline: PipelineSettings) -> int:

@@ -56,6 +56,7 @@ class VertexPipelineHook(GoogleBaseHook):
     ) -> None:
         super().__init__(gcp_conn_id=gcp_conn_id, impersonation_chain=impersonation_chain, **kwargs)
         self._project_id = project_id
+        self._clients: dict[str, PipelineServiceClient] = {}
 
     @cached_property
     def project(self) -> str:
@@ -73,17 +74,16 @@ class VertexPipelineHook(GoogleBaseHook):
 
     def client(self, location: str) -> PipelineServiceClient:
         """Return Google's client for ``location``, over REST, made once per hook and location."""
-        clients = self.__dict__.setdefault("_clients", {})
-        if location not in clients:
+        if location not in self._clients:
             from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
 
             endpoint = self._get_field("api_endpoint") or f"{location}-aiplatform.googleapis.com"
-            clients[location] = PipelineServiceClient(
+            self._clients[location] = PipelineServiceClient(
                 credentials=self.get_credentials(),
                 transport="rest",
                 client_options={"api_endpoint": endpoint},
             )
-        return clients[location]  # type: ignore[no-any-return]
+        return self._clients[location]
 
     def create_job(self, *, location: str, job_id: str, job: Mapping[str, Any]) -> tuple[str, bool]:
         """Create a pipeline job, or find it there already. Runs on a worker.
@@ -200,18 +200,20 @@ class VertexPipelineHook(GoogleBaseHook):
             console_endpoint=self._get_field("console_endpoint"),
         )
 
-    def _blob(self, uri: str) -> Any:
+    @cached_property
+    def _storage(self) -> Any:
         from google.cloud import storage  # type: ignore[attr-defined]
 
-        bucket, _, path = uri.removeprefix("gs://").partition("/")
         endpoint = self._get_field("storage_endpoint")
-        client = self.__dict__.setdefault("_storage", None) or storage.Client(
+        return storage.Client(
             project=self.project,
             credentials=self.get_credentials(),
             client_options={"api_endpoint": endpoint} if endpoint else None,
         )
-        self.__dict__["_storage"] = client
-        return client.bucket(bucket).blob(path)
+
+    def _blob(self, uri: str) -> Any:
+        bucket, _, path = uri.removeprefix("gs://").partition("/")
+        return self._storage.bucket(bucket).blob(path)
 
     def _call(self, what: str, function: Callable[[], _T]) -> _T:
         """Run one call, again while it fails transiently, and turn what is left into our error."""
@@ -301,8 +303,6 @@ def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot
         tasks=tasks,
         labels=dict(message.labels),
         create_time=_time(message, "create_time"),
-        start_time=_time(message, "start_time"),
-        end_time=_time(message, "end_time"),
     )
 
 
@@ -322,8 +322,6 @@ def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
         outputs=outputs,
         custom_job=custom_job,
         logs_url=logs_url(custom_job) if custom_job else "",
-        start_time=_time(detail, "start_time"),
-        end_time=_time(detail, "end_time"),
     )
 
 

@@ -123,7 +123,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         :raises VertexValueError: a value cannot travel.
         :raises VertexApiError: the service refused the job.
         """
-        from airflow_vertex_provider.compiler.pipeline_spec import compile_graph
+        from airflow_vertex_provider.compiler.pipeline_spec import compile_with_limit
 
         ti = context["ti"]
         graph = Graph.from_dict(self.graph)
@@ -136,8 +136,8 @@ class SubmitVertexPipelineOperator(BaseOperator):
             )
             for task in graph.tasks
         }
-        spec = compile_graph(graph, settings, pipeline)
-        values = self._parameter_values(graph, settings, pipeline, hook, context)
+        spec, limit = compile_with_limit(graph, settings, pipeline)
+        values = self._parameter_values(graph, limit, pipeline, hook, context)
 
         map_index = -1 if ti.map_index is None else ti.map_index
         submitted = submit_attempt(
@@ -168,14 +168,11 @@ class SubmitVertexPipelineOperator(BaseOperator):
     def _parameter_values(
         self,
         graph: Graph,
-        settings: Mapping[str, TaskSettings],
+        limit: int,
         pipeline: PipelineSettings,
         hook: VertexPipelineHook,
         context: Context,
     ) -> dict[str, str]:
-        from airflow_vertex_provider.compiler.pipeline_spec import inline_limit
-
-        limit = inline_limit(graph, settings, pipeline)
         values = {}
         for parameter in graph.parameters:
             if parameter.name in self.context_parameters:
