@@ -2,10 +2,11 @@
 
 Airflow objects in (through :mod:`~airflow_vertex_provider.graph.reader`), a :class:`Graph` of plain data
 out. It goes to JSON and back without loss, so it can sit on an operator's field, in a file or in a test.
-An edge is said once, on its downstream end: ``Task.upstream`` names the tasks that must have succeeded.
+An edge is said once, on its downstream end: ``Task.upstream`` names the tasks that must have ended first, and
+``Task.rule`` says in which states.
 
 Values do not appear here. A task's input says *where* its value comes from: a run parameter of the job,
-another task's output, or a constant of the author's code. Every value travels as text, written and read
+another task's output, one field of a loop's item, or a constant of the author's code. Every value travels as text, written and read
 by :mod:`airflow_vertex_provider.runtime.protocol`.
 """
 
@@ -17,12 +18,20 @@ from enum import StrEnum
 from typing import Any
 
 #: Version of the JSON form; a reader refuses another one.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: The output that carries a member's return value, as protocol text. KFP's own name for a single return.
 RETURN_OUTPUT = "Output"
 #: The same value as plain text (a ``str`` unquoted); declared only when a container takes it as argument.
 TEXT_OUTPUT = "Text"
+#: What a gate task decided: ``run`` or ``skip``.
+DECISION_OUTPUT = "Decision"
+#: What a gate or ``follow`` output says when its followers are to run.
+RUN = "run"
+#: The input of every task in a loop that says which iteration it is; see :class:`FromItem`.
+INDEX_FIELD = "index"
+#: Airflow's default trigger rule.
+ALL_SUCCESS = "all_success"
 
 
 class TaskKind(StrEnum):
@@ -30,18 +39,28 @@ class TaskKind(StrEnum):
 
     ``PYTHON``: our entry point with a function. ``BASH``: our entry point with a shell command.
     ``CONTAINER``: the author's own command; the spec holds ``command``, ``arguments`` and ``env``.
+    ``COMPONENT``: a component of KFP, given by its own specification.
+    ``GATE``: our entry point, deciding whether others run and what a loop runs over; no author's code.
     """
 
     PYTHON = "python"
     BASH = "bash"
     CONTAINER = "container"
+    COMPONENT = "component"
+    GATE = "gate"
 
 
 class Encoding(StrEnum):
-    """How a run parameter's value is written: protocol JSON, or the bare text a container's argument is."""
+    """How a run parameter's value is written.
+
+    ``JSON``: protocol text. ``TEXT``: the bare text a container's argument is. ``ITEMS``: the items of a
+    loop, a LIST of STRUCTs. ``NATIVE``: as a component's typed input takes it.
+    """
 
     JSON = "json"
     TEXT = "text"
+    ITEMS = "items"
+    NATIVE = "native"
 
 
 @dataclass(frozen=True)
@@ -66,12 +85,20 @@ class FromConstant:
     text: str
 
 
-Source = FromParameter | FromOutput | FromConstant
+@dataclass(frozen=True)
+class FromItem:
+    """The input's value is the field ``field`` of the item of the loop that the task stands in."""
 
-_SOURCE_KINDS: dict[str, type[FromParameter] | type[FromOutput] | type[FromConstant]] = {
+    field: str
+
+
+Source = FromParameter | FromOutput | FromConstant | FromItem
+
+_SOURCE_KINDS: dict[str, type[FromParameter] | type[FromOutput] | type[FromConstant] | type[FromItem]] = {
     "parameter": FromParameter,
     "output": FromOutput,
     "constant": FromConstant,
+    "item": FromItem,
 }
 
 
@@ -87,11 +114,33 @@ class Retry:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One run parameter of the job: a value that only an Airflow run knows."""
+    """One run parameter of the job: a value that only an Airflow run knows.
+
+    :param type: KFP's name of the parameter's type; only a component's inputs and a loop's items are no
+        STRING.
+    """
 
     name: str
     encoding: Encoding = Encoding.JSON
     description: str = ""
+    type: str = "STRING"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Tasks that are run once for each item of a list.
+
+    :param id: Airflow id of the mapped task or of the mapped task group.
+    :param items: where the list comes from: a run parameter, or an output of a task outside the loop. Its
+        items are STRUCTs of texts: ``index`` and the fields that :class:`FromItem` names.
+    :param parallelism: how many run at once; 0 sets no limit.
+    :param upstream: Airflow ids of tasks outside that must have succeeded before any item is run.
+    """
+
+    id: str
+    items: FromParameter | FromOutput
+    parallelism: int = 0
+    upstream: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,11 +156,19 @@ class Task:
         are concatenated.
     :param inputs: input name to the source of its value; names are ``[A-Za-z_][A-Za-z0-9_]*``.
     :param outputs: names of the outputs the task writes.
-    :param upstream: Airflow ids of the tasks that must succeed first; inputs count as edges too and
+    :param upstream: Airflow ids of the tasks that must end first; inputs count as edges too and
         stand here as well.
     :param settings: the author's ``executor_config["vertex"]``, unmerged, possibly with templates.
     :param retry: retry policy, or ``None`` for none.
     :param timeout: seconds the task may run, or ``None``; only a custom job can keep it.
+    :param rule: Airflow's trigger rule: in which states of ``upstream`` the task runs.
+    :param setups: Airflow ids of setup tasks further up whose failure or skip holds for this task too.
+    :param skipped_by: pairs of task id and output; ``skip`` in one of them skips this task.
+    :param may_skip: the task's own code may ask for a skip.
+    :param loop: id of the loop the task stands in, or ``None``.
+    :param setup: the task is a setup task; :param teardown: it is a teardown task.
+    :param display_name: name that people read; :param description: what the author wrote about it.
+    :param input_types: types of inputs that are no STRING; :param output_types: likewise of outputs.
     """
 
     id: str
@@ -124,6 +181,17 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
     retry: Retry | None = None
     timeout: float | None = None
+    rule: str = ALL_SUCCESS
+    setups: tuple[str, ...] = ()
+    skipped_by: tuple[tuple[str, str], ...] = ()
+    may_skip: bool = False
+    loop: str | None = None
+    setup: bool = False
+    teardown: bool = False
+    display_name: str = ""
+    description: str = ""
+    input_types: Mapping[str, str] = field(default_factory=dict)
+    output_types: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,6 +203,8 @@ class Graph:
     :param name: pipeline name in Vertex, see :func:`airflow_vertex_provider.graph.naming.pipeline_name`.
     :param tasks: in the author's order.
     :param parameters: the job's run parameters, in order of first use.
+    :param loops: the loops that tasks stand in.
+    :param description: what the author wrote about the group.
     """
 
     dag_id: str
@@ -142,6 +212,8 @@ class Graph:
     name: str
     tasks: tuple[Task, ...]
     parameters: tuple[Parameter, ...] = ()
+    loops: tuple[Loop, ...] = ()
+    description: str = ""
 
     def task(self, task_id: str) -> Task:
         """Return the task with the Airflow id ``task_id``; ``KeyError`` if there is none."""
@@ -165,6 +237,8 @@ class Graph:
                 {**asdict(parameter), "encoding": str(parameter.encoding)} for parameter in self.parameters
             ],
             "tasks": [_task_to_dict(task) for task in self.tasks],
+            "loops": [_loop_to_dict(loop) for loop in self.loops],
+            "description": self.description,
         }
 
     @classmethod
@@ -181,10 +255,12 @@ class Graph:
             group_id=data["group_id"],
             name=data["name"],
             parameters=tuple(
-                Parameter(item["name"], Encoding(item["encoding"]), item["description"])
+                Parameter(item["name"], Encoding(item["encoding"]), item["description"], item["type"])
                 for item in data["parameters"]
             ),
             tasks=tuple(_task_from_dict(item) for item in data["tasks"]),
+            loops=tuple(_loop_from_dict(item) for item in data["loops"]),
+            description=data["description"],
         )
 
 
@@ -200,6 +276,17 @@ def _task_to_dict(task: Task) -> dict[str, Any]:
         "settings": dict(task.settings),
         "retry": asdict(task.retry) if task.retry else None,
         "timeout": task.timeout,
+        "rule": task.rule,
+        "setups": list(task.setups),
+        "skipped_by": [list(pair) for pair in task.skipped_by],
+        "may_skip": task.may_skip,
+        "loop": task.loop,
+        "setup": task.setup,
+        "teardown": task.teardown,
+        "display_name": task.display_name,
+        "description": task.description,
+        "input_types": dict(task.input_types),
+        "output_types": dict(task.output_types),
     }
 
 
@@ -215,7 +302,34 @@ def _task_from_dict(data: Mapping[str, Any]) -> Task:
         settings=data["settings"],
         retry=Retry(**data["retry"]) if data["retry"] else None,
         timeout=data["timeout"],
+        rule=data["rule"],
+        setups=tuple(data["setups"]),
+        skipped_by=tuple((task, output) for task, output in data["skipped_by"]),
+        may_skip=data["may_skip"],
+        loop=data["loop"],
+        setup=data["setup"],
+        teardown=data["teardown"],
+        display_name=data["display_name"],
+        description=data["description"],
+        input_types=data["input_types"],
+        output_types=data["output_types"],
     )
+
+
+def _loop_to_dict(loop: Loop) -> dict[str, Any]:
+    return {
+        "id": loop.id,
+        "items": _source_to_dict(loop.items),
+        "parallelism": loop.parallelism,
+        "upstream": list(loop.upstream),
+    }
+
+
+def _loop_from_dict(data: Mapping[str, Any]) -> Loop:
+    items = _source_from_dict(data["items"])
+    if not isinstance(items, FromParameter | FromOutput):
+        raise ValueError(f"items of loop {data['id']!r}: found {items!r}; allowed: a parameter or an output")
+    return Loop(data["id"], items, data["parallelism"], tuple(data["upstream"]))
 
 
 def _source_to_dict(source: Source) -> dict[str, str]:

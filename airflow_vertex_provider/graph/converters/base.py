@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.graph.model import TaskKind
@@ -26,11 +26,21 @@ class Conversion:
         task, and its edges are drawn through it.
     :param payload: see :class:`airflow_vertex_provider.graph.model.Task`.
     :param settings: settings that stand in the operator's own arguments; they win over executor_config.
+    :param may_skip: what runs may ask to be skipped.
+    :param skipper: the task decides about those below it. ``branch``: its value names the tasks or groups
+        directly below that are followed. ``all``: a falsy value skips everything below, whatever the trigger
+        rules; ``direct``: a falsy value skips what is directly below.
+    :param input_types: types of inputs that are no STRING; :param output_types: likewise of outputs, which a
+        component names itself.
     """
 
     kind: TaskKind | None
     payload: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    may_skip: bool = False
+    skipper: Literal["branch", "all", "direct"] | None = None
+    input_types: Mapping[str, str] = field(default_factory=dict)
+    output_types: Mapping[str, str] = field(default_factory=dict)
 
 
 class Converter(Protocol):
