@@ -6,8 +6,8 @@ An edge is said once, on its downstream end: ``Task.upstream`` names the tasks t
 ``Task.rule`` says in which states.
 
 Values do not appear here. A task's input says *where* its value comes from: a run parameter of the job,
-another task's output, one field of a loop's item, or a constant of the author's code. Every value travels as text, written and read
-by :mod:`airflow_vertex_provider.runtime.protocol`.
+another task's output, one field of a loop's item, or a constant of the author's code. Every value travels as
+text, written and read by :mod:`airflow_vertex_provider.runtime.protocol`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class TaskKind(StrEnum):
     ``PYTHON``: our entry point with a function. ``BASH``: our entry point with a shell command.
     ``CONTAINER``: the author's own command; the spec holds ``command``, ``arguments`` and ``env``.
     ``COMPONENT``: a component of KFP, given by its own specification.
+    ``EMPTY``: nothing; the task only passes its state on, and no task of the pipeline is made for it.
     ``GATE``: our entry point, deciding whether others run and what a loop runs over; no author's code.
     """
 
@@ -47,6 +48,7 @@ class TaskKind(StrEnum):
     BASH = "bash"
     CONTAINER = "container"
     COMPONENT = "component"
+    EMPTY = "empty"
     GATE = "gate"
 
 
@@ -223,8 +225,8 @@ class Graph:
         raise KeyError(task_id)
 
     def vertex_names(self) -> dict[str, str]:
-        """Map every Airflow task id to its name in Vertex."""
-        return {task.id: task.name for task in self.tasks}
+        """Map the Airflow id of every task that runs the author's code to its name in Vertex."""
+        return {task.id: task.name for task in self.tasks if task.kind not in (TaskKind.EMPTY, TaskKind.GATE)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the graph as JSON-ready data."""
@@ -328,7 +330,7 @@ def _loop_to_dict(loop: Loop) -> dict[str, Any]:
 def _loop_from_dict(data: Mapping[str, Any]) -> Loop:
     items = _source_from_dict(data["items"])
     if not isinstance(items, FromParameter | FromOutput):
-        raise ValueError(f"items of loop {data['id']!r}: found {items!r}; allowed: a parameter or an output")
+        raise TypeError(f"items of loop {data['id']!r}: found {items!r}; allowed: a parameter or an output")
     return Loop(data["id"], items, data["parallelism"], tuple(data["upstream"]))
 
 
