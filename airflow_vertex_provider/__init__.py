@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.compiler import compile_group as compile_group
     from airflow_vertex_provider.emulator import VertexEmulator as VertexEmulator
     from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook as VertexPipelineHook
+    from airflow_vertex_provider.operators.component import (
+        VertexComponentOperator as VertexComponentOperator,
+    )
     from airflow_vertex_provider.operators.container import (
         VertexContainerOperator as VertexContainerOperator,
     )
@@ -39,6 +42,7 @@ _MODULES = {
     "CustomJob": "settings",
     "Resources": "settings",
     "SubmitVertexPipelineOperator": "operators.pipeline_job",
+    "VertexComponentOperator": "operators.component",
     "VertexContainerOperator": "operators.container",
     "VertexEmulator": "emulator",
     "VertexPipelineHook": "hooks.pipeline",

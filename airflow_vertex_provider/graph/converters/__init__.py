@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.graph.converters.base import Converter
 
 #: Converter modules of this package, in the order in which error messages name what they take.
-MODULES = ("python", "bash", "container", "empty")
+MODULES = ("python", "bash", "container", "component", "empty")
 ENTRY_POINT_GROUP = "airflow_vertex_provider.converters"
 
 
@@ -49,5 +49,5 @@ def supported() -> str:
     """Name what may stand in a group, for error messages."""
     return (
         "@task, @task.vertex, @task.bash, PythonOperator, BashOperator, VertexContainerOperator, "
-        "EmptyOperator"
+        "VertexComponentOperator, EmptyOperator"
     )

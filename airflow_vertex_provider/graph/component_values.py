@@ -1,0 +1,297 @@
+"""A component's arguments: Airflow's values in, sources of the types that KFP gives its inputs out.
+
+A component's inputs are typed, so its values do not travel as protocol text: a literal stands in the spec as
+it is, a value that only a run knows is a run parameter of the input's own type, and a member of Python or
+Bash writes its value once more in that type (:func:`typed_output`). A STRING input takes what an argument of
+a container would: text as it is, anything else as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.definitions._internal.expandinput import MappedArgument
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
+from airflow.sdk.definitions.xcom_arg import PlainXComArg
+
+from airflow_vertex_provider.checks import is_template
+from airflow_vertex_provider.exceptions import VertexValueError
+from airflow_vertex_provider.graph.component_spec import (
+    SINGLE_OUTPUT,
+    Component,
+    ComponentError,
+    Port,
+    fits,
+    is_artifact,
+    read_component,
+)
+from airflow_vertex_provider.graph.model import (
+    TEXT_OUTPUT,
+    Encoding,
+    FromConstant,
+    FromOutput,
+    FromParameter,
+    Source,
+)
+from airflow_vertex_provider.graph.templates import environment_of, template_problems
+
+if TYPE_CHECKING:
+    from airflow_vertex_provider.graph.values import Values
+
+CLASS = "airflow_vertex_provider.operators.component.VertexComponentOperator"
+RETURN_KEY = "return_value"
+
+#: What the service puts in place of such a text, in a value too; kfp names them ``dsl.PIPELINE_...``.
+_SERVICE_VALUES = re.compile(r"\{\{\$\.pipeline_[a-z_]+\}\}")
+#: Numbers travel as doubles, which hold every whole number up to this one.
+_MAX_INTEGER = 2**53
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "STRING": (str,),
+    "NUMBER_INTEGER": (int,),
+    "NUMBER_DOUBLE": (float, int),
+    "BOOLEAN": (bool,),
+    "LIST": (list,),
+    "STRUCT": (dict,),
+}
+_WORDS: Mapping[str, str] = {
+    "STRING": "a str",
+    "NUMBER_INTEGER": f"an int of at most {_MAX_INTEGER} either way",
+    "NUMBER_DOUBLE": "a finite float",
+    "BOOLEAN": "True or False",
+    "LIST": "a list of what JSON can hold",
+    "STRUCT": "a dict with str keys of what JSON can hold",
+}
+
+
+def typed_output(kind: str) -> str:
+    """Name the output in which a member of Python or Bash writes its value for inputs of type ``kind``."""
+    return TEXT_OUTPUT if kind == "STRING" else f"Value_{kind}"
+
+
+def component_of(operator: Any) -> Component | None:
+    """Return the component of a member that is one; ``None`` for any other member, and if it is unreadable.
+
+    Runs at parse. What is wrong with it is said once, by its own converter.
+    """
+    if f"{type(operator).__module__}.{type(operator).__qualname__}" != CLASS:
+        return None
+    try:
+        return read_component(operator.component, operator.dag.folder)
+    except ComponentError:
+        return None
+
+
+def chosen_output(component: Component, key: str) -> tuple[str | None, str]:
+    """Return which output the XCom ``key`` of a component is, and in words which ones there are.
+
+    :return: no output for the return value of a component with several: it is a dict of them all.
+    """
+    known = ", ".join(f'output["{name}"]' for name in component.outputs) or "none: it has no outputs"
+    if key == RETURN_KEY:
+        return (SINGLE_OUTPUT if set(component.outputs) == {SINGLE_OUTPUT} else None), known
+    return (key if key in component.outputs else None), known
+
+
+def source_of(values: Values, field: str, port: Port, value: Any) -> Source | None:
+    """Return where an input of a component takes a value from; ``None`` if it was refused.
+
+    Runs at parse.
+
+    :param field: what to call the argument in an error.
+    """
+    if isinstance(value, PlainXComArg) and value.operator.task_id in values._members:
+        return _of_member(values, field, port, value)
+    if is_artifact(port.type):
+        values.refuse(field, value, f"an output of another component in this group: {_readable(port.type)}")
+        return None
+    if only_a_run_knows(value):
+        return _at_submit(values, field, port.type, value)
+    problem = literal_problem(port.type, value)
+    if problem:
+        values.refuse(field, repr(value), problem)
+        return None
+    return FromConstant(value if port.type == "STRING" else json.dumps(value, sort_keys=True))
+
+
+def only_a_run_knows(value: Any) -> bool:
+    """Tell whether a value holds a template or the output of a task, at any depth."""
+    if isinstance(value, str):
+        return is_template(_SERVICE_VALUES.sub("", value))
+    if isinstance(value, Mapping):
+        return any(only_a_run_knows(item) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(only_a_run_knows, value))
+    return isinstance(value, ResolveMixin)
+
+
+def literal_problem(kind: str, value: Any) -> str:
+    """Return what an input of type ``kind`` allows if ``value`` is not that, else an empty text."""
+    fitting = isinstance(value, _KINDS[kind]) and (kind == "BOOLEAN" or not isinstance(value, bool))
+    if fitting and not any(_json_problems(value)):
+        return ""
+    return f"{_WORDS[kind]}: the input is {kind}"
+
+
+def read_native(kind: str, value: Any) -> Any:
+    """Return a rendered value as an input of type ``kind`` takes it. Runs at submit, in the worker.
+
+    A template that stands alone renders to text; for an input that is no STRING the text is read as JSON.
+
+    :raises VertexValueError: the value is not of that type.
+    """
+    found = value
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple):
+        # What a mapped task returned: Airflow fetches its items one by one as they are asked for.
+        found = list(value)
+    if isinstance(value, str) and kind != "STRING":
+        text = value.strip()
+        try:
+            found = text == "True" if kind == "BOOLEAN" and text in ("True", "False") else json.loads(text)
+        except ValueError as error:
+            raise VertexValueError(
+                f"found text {_short(value)} ({error}); allowed for {kind}: {_WORDS[kind]}, or JSON of it, "
+                "as the filter tojson writes it"
+            ) from error
+    problem = literal_problem(kind, found)
+    if problem:
+        raise VertexValueError(f"found {_short(value)}; allowed: {problem}")
+    return found
+
+
+def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> Source | None:
+    producer = value.operator
+    name = producer.task_id
+    if values._collects(name):
+        values.refuse(
+            field, f"the outputs of the mapped task {name!r}", "one value: join them in a task of their own"
+        )
+        return None
+    component = component_of(producer)
+    if component is not None:
+        output, known = chosen_output(component, value.key)
+        if output is None:
+            values.refuse(field, f"XCom {value.key!r} of component {name!r}", f"one of its outputs: {known}")
+        elif not fits(component.outputs[output], port.type):
+            values.refuse(
+                field,
+                f"output {output!r} of {name!r}: {_readable(component.outputs[output])}",
+                f"{_readable(port.type)}, as the input is",
+            )
+        else:
+            return FromOutput(name, output)
+        return None
+    if name in values._silent:
+        values.refuse(field, f"the output of {name!r}", "the output of a task that leaves a value")
+    elif is_artifact(port.type):
+        values.refuse(
+            field,
+            f"the value of {name!r}",
+            f"an output of another component in this group: {_readable(port.type)}",
+        )
+    elif value.key != RETURN_KEY:
+        values.refuse(field, f"XCom {value.key!r} of {name!r}", "the whole return value of a task")
+    else:
+        return FromOutput(name, typed_output(port.type))
+    return None
+
+
+def _at_submit(values: Values, field: str, kind: str, value: Any) -> Source | None:
+    """Return the run parameter for a value that Airflow renders when the job is submitted."""
+    if kind == "STRING":
+        known = set(values.inputs)
+        part = values.part(field, value)
+        if len(part) != 1 or isinstance(part[0], str):
+            return None
+        name = part[0]["$in"]
+        source = values.inputs[name]
+        if name not in known:
+            del values.inputs[name]
+        return source
+    before = len(values.problems)
+    for found, allowed in _template_problems(values, value):
+        values.refuse(field, found, allowed)
+    for reference in _references(value):
+        if isinstance(reference, MappedArgument) or not list(reference.iter_references()):
+            values.refuse(field, f"a mapped argument for an input of type {kind}", "a STRING input")
+            continue
+        inside = values._refers_inside(reference)
+        if inside:
+            values.refuse(
+                field,
+                f"{type(value).__name__} with the output of {', '.join(inside)} in it",
+                "an output of a member as it is: put the value together in a task of its own",
+            )
+    if len(values.problems) > before:
+        return None
+    about = "template"
+    key: tuple[object, ...] = ("native", id(value))
+    hint = f"{values._operator.label}_{field}"
+    if isinstance(value, str):
+        key = ("template", value)
+    elif isinstance(value, PlainXComArg):
+        about = f"XCom of {value.operator.task_id}"
+        key = ("xcom", value.operator.task_id, value.key)
+        hint = value.operator.task_id + ("" if value.key == RETURN_KEY else f"_{value.key}")
+    return FromParameter(values._table.add(key, hint, value, Encoding.NATIVE, about, kind))
+
+
+def _template_problems(values: Values, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str) and is_template(value):
+        yield from template_problems(value, values._members, environment_of(values._operator.dag))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str) or is_template(key):
+                # Airflow renders the values of a dict, never its keys.
+                yield repr(key), "keys that are plain text"
+            yield from _template_problems(values, item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _template_problems(values, item)
+    elif not isinstance(value, ResolveMixin):
+        yield from ((problem, "what JSON can hold") for problem in _json_problems(value))
+
+
+def _references(value: Any) -> Iterator[ResolveMixin]:
+    if isinstance(value, ResolveMixin):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _references(item)
+
+
+def _json_problems(value: Any) -> Iterator[str]:
+    """Find what of a literal JSON cannot hold, or the service's numbers and texts cannot."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _json_problems(key) if isinstance(key, str) else [repr(key)]
+            yield from _json_problems(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _json_problems(item)
+    elif isinstance(value, str):
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            yield repr(value)
+    elif isinstance(value, bool) or value is None:
+        return
+    elif isinstance(value, int):
+        if abs(value) > _MAX_INTEGER:
+            yield repr(value)
+    elif not isinstance(value, float) or not math.isfinite(value):
+        yield repr(value)
+
+
+def _readable(kind: str) -> str:
+    """Write a type for people: ``an artifact system.Dataset@0.0.1``."""
+    return kind.replace("ARTIFACT_LIST", "a list of artifacts").replace("ARTIFACT", "an artifact")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
