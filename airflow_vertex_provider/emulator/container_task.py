@@ -15,13 +15,14 @@ from airflow_vertex_provider.emulator.custom_jobs import FINAL_STATES
 from airflow_vertex_provider.emulator.errors import ApiError, rpc_code
 from airflow_vertex_provider.emulator.executor_input import VERTEX_MOUNT, OutputError
 from airflow_vertex_provider.emulator.executors import Ended, How
+from airflow_vertex_provider.emulator.inputs import Inputs, resolve
 from airflow_vertex_provider.emulator.launcher import Launcher, is_launcher
 from airflow_vertex_provider.emulator.machines import machine_spec, plain_job_spec
 from airflow_vertex_provider.emulator.placeholders import Placeholders, UnknownPlaceholderError
+from airflow_vertex_provider.emulator.plan import TaskSpec
 from airflow_vertex_provider.emulator.platform_errors import capacity_error
-from airflow_vertex_provider.emulator.run_context import Inputs, Outcome, RunContext, TaskError, resolve
+from airflow_vertex_provider.emulator.run_context import Outcome, RunContext, TaskError
 from airflow_vertex_provider.emulator.services import StoppedError
-from airflow_vertex_provider.emulator.spec import TaskSpec
 from airflow_vertex_provider.emulator.store import Resource, Task
 from airflow_vertex_provider.states import TaskState
 

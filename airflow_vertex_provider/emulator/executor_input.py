@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_vertex_provider.emulator import protos
 from airflow_vertex_provider.emulator.parameters import check_type, compact, parse_output, typed
-from airflow_vertex_provider.emulator.spec import Component
+from airflow_vertex_provider.emulator.plan import Component
 
 Json = dict[str, Any]
 

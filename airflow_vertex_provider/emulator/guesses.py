@@ -126,6 +126,74 @@ GUESSES: tuple[Guess, ...] = (
         "unsure",
         5,
     ),
+    Guess(
+        "fail_fast_cut_dag",
+        "state of a sub-DAG or loop without a failure of its own, some of whose tasks FAIL_FAST kept from "
+        "starting",
+        "CANCELLED",
+        ("FAILED", "SUCCEEDED"),
+        "unsure",
+        5,
+    ),
+    # Conditions, loops, exit handlers
+    Guess(
+        "iteration_name",
+        "name of a loop's iteration: `for-loop-1-0`, `for-loop-1-iteration-0`, or that of the loop",
+        "loop_index",
+        ("loop_word_index", "loop"),
+        "unsure",
+        1,
+    ),
+    Guess(
+        "iteration_order",
+        "order in which the iterations of a loop are listed",
+        "by_item",
+        ("reversed",),
+        "unsure",
+        1,
+    ),
+    Guess(
+        "loop_item_text",
+        "an item that is no text, in a loop whose item input is a STRING (kfp's choice for a plain `list`): "
+        "its JSON, or the loop fails",
+        "json",
+        ("fail",),
+        "unsure",
+        4,
+    ),
+    Guess(
+        "collected_gaps",
+        "what an iteration whose task was not triggered gives to a collected list: nothing, or null",
+        "left_out",
+        ("null",),
+        "unsure",
+        4,
+    ),
+    Guess(
+        "failed_dag_outputs",
+        "outputs of a sub-DAG or loop that failed, for a task that ignores the failure: none, or those that "
+        "were made",
+        "none",
+        ("made",),
+        "unsure",
+        1,
+    ),
+    Guess(
+        "ignored_failure",
+        "whether a failure that another task ignores (`ignore_upstream_failure`) fails the DAG still",
+        "counts",
+        ("forgiven",),
+        "unsure",
+        1,
+    ),
+    Guess(
+        "exit_task_on_cancel",
+        "whether the exit task of an exit handler runs when the job is cancelled",
+        "runs",
+        ("does_not_run",),
+        "likely",
+        4,
+    ),
     Guess("contexts_after", "seconds until the two contexts are filled in", 1.0, (), "likely", 1),
     # Errors
     Guess(

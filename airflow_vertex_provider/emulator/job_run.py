@@ -7,15 +7,17 @@ import threading
 from typing import Any
 
 from airflow_vertex_provider.emulator.custom_jobs import CustomJobs
-from airflow_vertex_provider.emulator.dag_run import DagRunner, Scope, dag_sentence
+from airflow_vertex_provider.emulator.dag_run import DagRunner, dag_sentence
 from airflow_vertex_provider.emulator.errors import FieldErrors
+from airflow_vertex_provider.emulator.inputs import Scope
 from airflow_vertex_provider.emulator.names import Place
 from airflow_vertex_provider.emulator.parameters import whole
+from airflow_vertex_provider.emulator.plan import MISSING, Dag
 from airflow_vertex_provider.emulator.platform_errors import permission_error
 from airflow_vertex_provider.emulator.records import Records
 from airflow_vertex_provider.emulator.run_context import Outcome, RunContext
 from airflow_vertex_provider.emulator.services import Services, StoppedError
-from airflow_vertex_provider.emulator.spec import MISSING, Dag, read_spec
+from airflow_vertex_provider.emulator.spec import read_spec
 from airflow_vertex_provider.emulator.store import Resource, Task
 from airflow_vertex_provider.states import PipelineState, TaskState
 
@@ -66,9 +68,7 @@ class JobRun:
 
     def cancel(self) -> None:
         """End what runs and start nothing more."""
-        for record in self._records.open():
-            if record.body["state"] == TaskState.RUNNING:
-                self._records.set_state(record, TaskState.CANCEL_PENDING)
+        self._records.cancel_running()
         self._cancel.set()
 
     def _run(self) -> None:
@@ -101,6 +101,7 @@ class JobRun:
         task_id = int(record.body["taskId"])
         switches = services.switches
         scope = Scope(
+            self._context,
             root.dag or Dag(),
             "",
             job.id if switches.unique_name_root == "with" else "",
@@ -109,7 +110,7 @@ class JobRun:
             self._root_artifacts(),
         )
         if switches.task_entries == "at_start":
-            self._dags.make_entries(scope.dag, scope.path, scope.unique, scope.parent)
+            self._dags.make_entries(scope)
         outcome = self._dags.run(scope)
         self._end(record, outcome)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from airflow_vertex_provider.emulator.custom_jobs import FINAL_STATES
 from airflow_vertex_provider.emulator.names import project_number
+from airflow_vertex_provider.emulator.plan import TaskSpec
 from airflow_vertex_provider.emulator.run_context import RunContext
-from airflow_vertex_provider.emulator.spec import TaskSpec
 from airflow_vertex_provider.emulator.store import Task
 
 Json = dict[str, Any]

@@ -22,8 +22,9 @@ from airflow_vertex_provider.emulator import pipeline_jobs
 from airflow_vertex_provider.emulator.engine import Engine
 from airflow_vertex_provider.emulator.errors import FieldErrors
 from airflow_vertex_provider.emulator.names import project_number
+from airflow_vertex_provider.emulator.plan import Dag
 from airflow_vertex_provider.emulator.services import Services
-from airflow_vertex_provider.emulator.spec import Dag, read_spec
+from airflow_vertex_provider.emulator.spec import read_spec
 from airflow_vertex_provider.emulator.store import Resource, Task
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from airflow_vertex_provider.emulator.custom_jobs import BILLING_LABEL, check_la
 from airflow_vertex_provider.emulator.errors import ApiError, FieldErrors
 from airflow_vertex_provider.emulator.names import Place
 from airflow_vertex_provider.emulator.parameters import check_type
+from airflow_vertex_provider.emulator.plan import Plan
 from airflow_vertex_provider.emulator.services import Services
-from airflow_vertex_provider.emulator.spec import NAME_MAX, Plan, read_spec
+from airflow_vertex_provider.emulator.spec import NAME_MAX, read_spec
 from airflow_vertex_provider.emulator.store import Resource
 from airflow_vertex_provider.states import PipelineState
 

@@ -42,6 +42,7 @@ class Records:
         self._place = place
         self._lock = threading.RLock()
         self._records = {record.path: record for record in services.store.tasks(job)}
+        self._shielded: set[str] = set()
 
     def entry(self, path: str, name: str, unique_name: str, parent: int | None) -> Task:
         """Return the entry of a task, made PENDING if it is not there yet.
@@ -77,6 +78,26 @@ class Records:
         """Return the entries that are not final."""
         with self._lock:
             return [record for record in self._records.values() if not is_final(record)]
+
+    def any_failed(self) -> bool:
+        """Whether a task has failed."""
+        with self._lock:
+            return any(record.body["state"] == TaskState.FAILED for record in self._records.values())
+
+    def shield(self, path: str) -> None:
+        """Keep a cancel of the job from an entry and all below it."""
+        with self._lock:
+            self._shielded.add(path)
+
+    def cancel_running(self) -> None:
+        """Mark what runs as about to be cancelled."""
+        with self._lock:
+            for record in self.open():
+                path = f"{record.path}/"
+                if record.body["state"] == TaskState.RUNNING and not any(
+                    path.startswith(f"{other}/") for other in self._shielded
+                ):
+                    self.set_state(record, TaskState.CANCEL_PENDING)
 
     def set_state(self, record: Task, state: TaskState, error: Json | None = None) -> None:
         """Move a task to a state and write down when, and why. A final state stays."""

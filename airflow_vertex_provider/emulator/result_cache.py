@@ -6,8 +6,9 @@ import hashlib
 import json
 from typing import Any
 
-from airflow_vertex_provider.emulator.run_context import Inputs, RunContext
-from airflow_vertex_provider.emulator.spec import TaskSpec
+from airflow_vertex_provider.emulator.inputs import Inputs
+from airflow_vertex_provider.emulator.plan import TaskSpec
+from airflow_vertex_provider.emulator.run_context import RunContext
 
 Json = dict[str, Any]
 

@@ -1,22 +1,17 @@
-"""What the tasks of one run share, and how a task gets its inputs: a job and results of earlier tasks in,
-input values and artifacts out.
-"""
+"""What the tasks of one run share: a job in, its settings, its waits and the outcomes of its tasks out."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from airflow_vertex_provider.emulator.custom_jobs import CustomJobs
 from airflow_vertex_provider.emulator.names import Place
-from airflow_vertex_provider.emulator.parameters import check_type, parse_output, whole
-from airflow_vertex_provider.emulator.placeholders import Placeholders, resolve_values
+from airflow_vertex_provider.emulator.plan import Component
 from airflow_vertex_provider.emulator.records import Records
 from airflow_vertex_provider.emulator.services import Services
-from airflow_vertex_provider.emulator.spec import MISSING, Component, TaskSpec, constant
 from airflow_vertex_provider.emulator.store import Resource, Task
 from airflow_vertex_provider.states import TaskState
 
@@ -39,6 +34,7 @@ class Outcome:
     """How a task or a DAG ended.
 
     :param failed: names of the failed tasks directly inside; :param failed_leaves: of those deepest down.
+    :param cut: it, or something inside it, was kept from starting by a cancel or by FAIL_FAST.
     """
 
     state: TaskState
@@ -46,11 +42,28 @@ class Outcome:
     artifacts: dict[str, list[Json]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     failed_leaves: list[str] = field(default_factory=list)
+    cut: bool = False
+
+
+def recorded(record: Task) -> Outcome:
+    """Return the outcome of a task that ended in an earlier life of the emulator."""
+    outputs = record.notes.get("outputs", {})
+    return Outcome(
+        TaskState(record.body["state"]),
+        outputs.get("parameters", {}),
+        outputs.get("artifacts", {}),
+        record.notes.get("failed", []),
+        record.notes.get("failed_leaves", []),
+        record.notes.get("cut", False),
+    )
 
 
 @dataclass
 class RunContext:
-    """One run of one job, as its tasks see it."""
+    """One run of one job, as its tasks see it.
+
+    :param exits: the tasks belong to an exit task, which no failure holds back.
+    """
 
     services: Services
     custom_jobs: CustomJobs
@@ -59,6 +72,7 @@ class RunContext:
     pipeline: str
     records: Records
     cancel: threading.Event = field(default_factory=threading.Event)
+    exits: bool = False
     _cached_since: datetime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -71,6 +85,12 @@ class RunContext:
     def service_account(self) -> str:
         """The account the job runs as."""
         return str(self.job.body["serviceAccount"])
+
+    def for_exit_task(self) -> RunContext:
+        """Return the same run as an exit task sees it: a cancel of the job does not reach it."""
+        if self.services.switches.exit_task_on_cancel == "runs":
+            return replace(self, exits=True, cancel=threading.Event())
+        return replace(self, exits=True)
 
     def cancelled_error(self) -> Json:
         """Return the error of a job or task that was cancelled (rule 15)."""
@@ -142,103 +162,3 @@ class RunContext:
             for name, declared in component.parameters.items()
             if declared.optional
         }
-
-
-@dataclass
-class Inputs:
-    """A task's inputs before placeholders inside them are resolved.
-
-    :param resolvable: names of the values whose placeholders are to be resolved.
-    """
-
-    values: Json
-    artifacts: dict[str, list[Json]]
-    resolvable: frozenset[str]
-
-
-def collect_inputs(
-    context: RunContext,
-    task: TaskSpec,
-    parameters: Mapping[str, Any],
-    artifacts: Mapping[str, list[Json]],
-    results: Mapping[str, Outcome],
-) -> Inputs:
-    """Return a task's input parameters and artifacts.
-
-    :param parameters: inputs of the surrounding DAG; :param artifacts: likewise.
-    :param results: outcomes of the tasks beside it.
-    :raises TaskError: an input is missing.
-    """
-    component = task.component
-    values: Json = {}
-    written: set[str] = set()  # values that stand in the spec itself
-    for name in sorted({**component.parameters, **task.parameters}):
-        source = task.parameters.get(name)
-        declared = component.parameters.get(name)
-        found: Any = MISSING
-        if source is not None:
-            found = _parameter(source, parameters, results)
-            if "runtimeValue" in source:
-                written.add(name)
-        if found is MISSING and declared is not None:
-            found = declared.default
-            written.add(name)
-        if found is MISSING or found is None:
-            if declared is None or declared.optional:
-                continue
-            raise TaskError(3, f"Input parameter {name!r} of task {task.name!r} has no value.")
-        values[name] = found
-    which = context.services.switches.placeholders_in_values
-    names = {"all": set(values), "constants": written & set(values), "none": set[str]()}[which]
-    inputs: dict[str, list[Json]] = {}
-    for name, source in task.artifacts.items():
-        items = _artifact(source, artifacts, results)
-        if items is not None:
-            inputs[name] = items
-        elif not component.artifacts.get(name, {}).get("isOptional"):
-            raise TaskError(3, f"Input artifact {name!r} of task {task.name!r} does not exist.")
-    return Inputs(whole(values), inputs, frozenset(names))
-
-
-def resolve(
-    context: RunContext, task: TaskSpec, record: Task, inputs: Inputs, executor_input: Json, mount: str
-) -> Json:
-    """Return the input values with the placeholders inside them resolved, each of its declared type.
-
-    :param executor_input: what ``{{$}}`` inside a value shows: the input with unresolved values.
-    :raises TaskError: a value is not of its declared type.
-    """
-    scope = Placeholders(executor_input, context.variables(record), context.unset(task.component), mount)
-    values = resolve_values(inputs.values, scope, inputs.resolvable)
-    for name, declared in task.component.parameters.items():
-        if name not in values:
-            continue
-        try:
-            if (
-                isinstance(values[name], str)
-                and declared.kind != "STRING"
-                and values[name] != inputs.values[name]
-            ):
-                values[name] = parse_output(declared.kind, values[name])
-            values[name] = check_type(declared.kind, values[name])
-        except ValueError as error:
-            raise TaskError(3, f"Input parameter {name!r} of task {task.name!r}: {error}.") from error
-    return values
-
-
-def _parameter(source: Json, parameters: Mapping[str, Any], results: Mapping[str, Outcome]) -> Any:
-    if "taskOutputParameter" in source:
-        wanted = source["taskOutputParameter"]
-        return results[wanted["producerTask"]].parameters.get(wanted["outputParameterKey"], MISSING)
-    if "componentInputParameter" in source:
-        return parameters.get(source["componentInputParameter"], MISSING)
-    return constant(source)
-
-
-def _artifact(
-    source: Json, artifacts: Mapping[str, list[Json]], results: Mapping[str, Outcome]
-) -> list[Json] | None:
-    if "taskOutputArtifact" in source:
-        wanted = source["taskOutputArtifact"]
-        return results[wanted["producerTask"]].artifacts.get(wanted["outputArtifactKey"])
-    return artifacts.get(source["componentInputArtifact"])

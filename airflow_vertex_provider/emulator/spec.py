@@ -1,4 +1,5 @@
-"""Reading a PipelineSpec: the JSON that kfp's compiler writes in, a :class:`Plan` the engine can run out.
+"""Reading a PipelineSpec: the JSON that kfp's compiler writes in, a
+:class:`~airflow_vertex_provider.emulator.plan.Plan` the engine can run out.
 
 Everything that cannot be run is found here, when the job is created, and named: a spec is either run as
 it is meant or refused. Problems are collected, not raised one by one.
@@ -7,13 +8,22 @@ it is meant or refused. Problems are collected, not raised one by one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
+from airflow_vertex_provider.emulator import conditions, loop_spec, selectors
 from airflow_vertex_provider.emulator.errors import FieldErrors
 from airflow_vertex_provider.emulator.machines import machine_spec
 from airflow_vertex_provider.emulator.parameters import PARAMETER_TYPES, check_type
+from airflow_vertex_provider.emulator.plan import (
+    MISSING,
+    Component,
+    Dag,
+    ParameterInput,
+    Plan,
+    Retry,
+    TaskSpec,
+)
 
 Json = dict[str, Any]
 
@@ -25,85 +35,13 @@ NAME_MAX = 255
 #: Most bytes of a task's name: with ``_`` and the task's id, a sign and 19 digits, it names a folder.
 MAX_TASK_NAME = NAME_MAX - 21
 
+#: Key of the group that kfp makes of ``dsl.ExitHandler``; what waits for it to be completed is its exit task.
+EXIT_HANDLER = "exit-handler-"
+
+_COMPLETED = "ALL_UPSTREAM_TASKS_COMPLETED"
+_STRATEGIES = ("ALL_UPSTREAM_TASKS_SUCCEEDED", "TRIGGER_STRATEGY_UNSPECIFIED", _COMPLETED)
+
 _PATH = "pipeline_job.pipeline_spec"
-
-
-class _Missing:
-    """Stands for "no default", which is not the same as a default of null."""
-
-
-MISSING = _Missing()
-
-
-@dataclass(frozen=True)
-class ParameterInput:
-    """One declared input parameter."""
-
-    kind: str
-    default: Any
-    optional: bool
-
-
-@dataclass(frozen=True)
-class Retry:
-    """A task's retry policy; durations in seconds, with the documented defaults."""
-
-    count: int = 0
-    backoff: float = 0.0
-    factor: float = 2.0
-    longest: float = 3600.0
-
-    def delay(self, failures: int) -> float:
-        """Return the seconds to wait after that many failed attempts."""
-        return float(min(self.longest, self.backoff * self.factor ** (failures - 1)))
-
-
-@dataclass
-class Component:
-    """A component: what goes in, what comes out, and either a container or a DAG of tasks."""
-
-    name: str
-    parameters: dict[str, ParameterInput] = field(default_factory=dict)
-    artifacts: dict[str, Json] = field(default_factory=dict)
-    output_parameters: dict[str, str] = field(default_factory=dict)
-    output_artifacts: dict[str, Json] = field(default_factory=dict)
-    container: Json | None = None
-    dag: Dag | None = None
-
-
-@dataclass
-class TaskSpec:
-    """One task of a DAG.
-
-    :param key: key in the DAG. :param name: ``taskInfo.name``.
-    :param upstream: keys of the tasks that must have ended, from edges and from inputs.
-    """
-
-    key: str
-    name: str
-    component: Component
-    parameters: Json
-    artifacts: Json
-    upstream: tuple[str, ...]
-    enable_cache: bool
-    retry: Retry
-
-
-@dataclass
-class Dag:
-    """Tasks in an order in which each stands after those it needs, and where the outputs come from."""
-
-    tasks: dict[str, TaskSpec] = field(default_factory=dict)
-    output_parameters: dict[str, tuple[str, str]] = field(default_factory=dict)
-    output_artifacts: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-
-@dataclass
-class Plan:
-    """A whole pipeline."""
-
-    name: str
-    root: Component
 
 
 def seconds(text: str | float | None, default: float) -> float:
@@ -157,9 +95,6 @@ class _Reader:
             },
             output_artifacts=dict(outputs.get("artifacts", {})),
         )
-        for key, item in {**component.artifacts, **component.output_artifacts}.items():
-            if item.get("isArtifactList"):
-                self.unsupported(f"{path}[{key}]", "lists of artifacts")
         for key in {**component.output_parameters, **component.output_artifacts}:
             if _bytes(key) > NAME_MAX or "\0" in key:
                 self.errors.add(
@@ -173,13 +108,19 @@ class _Reader:
         elif "dag" in data:
             component.dag = self.dag(data["dag"], component, f"{path}.dag", depth)
         else:
-            component.container = self.executor(data.get("executorLabel", ""), path)
+            self.executor(data.get("executorLabel", ""), component, path)
+            for key, item in component.output_artifacts.items():
+                if item.get("isArtifactList"):  # kfp refuses it too: only loops collect artifacts
+                    self.unsupported(
+                        f"{path}.output_definitions.artifacts[{key}]",
+                        "containers that make lists of artifacts",
+                    )
         return component
 
     def parameter(self, data: Mapping[str, Any], path: str) -> ParameterInput:
         kind = data.get("parameterType", "")
         if kind == "TASK_FINAL_STATUS":
-            self.unsupported(path, "exit handlers (an input of type TASK_FINAL_STATUS)")
+            kind = "STRUCT"  # which is what it travels as
         elif kind not in PARAMETER_TYPES:
             self.errors.add(path, f"parameter_type {kind!r}; allowed: {', '.join(sorted(PARAMETER_TYPES))}.")
         default = data.get("defaultValue", MISSING)
@@ -190,22 +131,21 @@ class _Reader:
                 self.errors.add(f"{path}.default_value", str(error))
         return ParameterInput(kind, default, bool(data.get("isOptional")) or default is not MISSING)
 
-    def executor(self, label: str, path: str) -> Json | None:
+    def executor(self, label: str, component: Component, path: str) -> None:
         executor = self.executors.get(label)
         if executor is None:
             self.errors.add(f"{path}.executor_label", f"no executor {label!r} in deployment_spec.")
-            return None
+            return
         where = f"{_PATH}.deployment_spec.executors[{label}]"
+        if "importer" in executor:
+            component.importer = self.importer(executor["importer"], component, f"{where}.importer")
+            return
         container = executor.get("container")
         if container is None:
-            what = {
-                "importer": "importers (dsl.importer)",
-                "resolver": "resolvers",
-                "customJob": "native custom-job executors",
-            }
+            what = {"resolver": "resolvers", "customJob": "native custom-job executors"}
             kind = next(iter(executor), "")
             self.unsupported(where, what.get(kind, f"executors of kind {kind!r}"))
-            return None
+            return
         if container.get("lifecycle"):
             self.unsupported(f"{where}.container.lifecycle", "lifecycle hooks (pre-caching checks)")
         resources = container.get("resources", {})
@@ -214,7 +154,24 @@ class _Reader:
                 machine_spec(resources, smallest_machine=True)
             except ValueError as error:
                 self.errors.add(f"{where}.container.resources", f"{error}.")
-        return dict(container)
+        component.container = dict(container)
+
+    def importer(self, data: Mapping[str, Any], component: Component, path: str) -> Json:
+        uri = data.get("artifactUri", {})
+        if "runtimeParameter" in uri:
+            if uri["runtimeParameter"] not in component.parameters:
+                self.errors.add(
+                    f"{path}.artifact_uri.runtime_parameter",
+                    f"refers to input {uri['runtimeParameter']!r}, which the component lacks.",
+                )
+        elif not {"constant", "constantValue"} & set(uri):
+            self.errors.add(f"{path}.artifact_uri", "artifact_uri is empty.")
+        if len(component.output_artifacts) != 1:
+            self.errors.add(
+                path,
+                f"found {len(component.output_artifacts)} output artifacts; allowed: an importer makes one.",
+            )
+        return dict(data)
 
     def dag(self, data: Mapping[str, Any], owner: Component, path: str, depth: int) -> Dag:
         raw: Mapping[str, Json] = data.get("tasks", {})
@@ -226,22 +183,36 @@ class _Reader:
         outputs = data.get("outputs", {})
         for key, item in outputs.get("parameters", {}).items():
             where = f"{path}.outputs.parameters[{key}]"
-            source = item.get("valueFromParameter")
-            if source is None:
-                self.unsupported(where, "one-of outputs (dsl.OneOf)")
-            elif self.known(source.get("producerSubtask", ""), tasks, where):
-                dag.output_parameters[key] = (source["producerSubtask"], source.get("outputParameterKey", ""))
+            if "valueFromOneof" in item:
+                found = item["valueFromOneof"].get("parameterSelectors", [])
+            else:
+                found = [item["valueFromParameter"]] if "valueFromParameter" in item else []
+            dag.output_parameters[key] = self.selected(found, "outputParameterKey", tasks, where)
         for key, item in outputs.get("artifacts", {}).items():
             where = f"{path}.outputs.artifacts[{key}]"
-            selectors = item.get("artifactSelectors", [])
-            if len(selectors) != 1:
-                self.unsupported(where, "one-of and collected outputs (dsl.OneOf, dsl.Collected)")
-            elif self.known(selectors[0].get("producerSubtask", ""), tasks, where):
-                dag.output_artifacts[key] = (
-                    selectors[0]["producerSubtask"],
-                    selectors[0].get("outputArtifactKey", ""),
-                )
+            found = item.get("artifactSelectors", [])
+            dag.output_artifacts[key] = self.selected(found, "outputArtifactKey", tasks, where)
         return dag
+
+    def selected(
+        self, found: list[Json], key: str, tasks: Mapping[str, TaskSpec], path: str
+    ) -> tuple[tuple[str, str], ...]:
+        """Return where an output comes from: tasks and their outputs, the first that ran to be taken."""
+        if not found:
+            self.errors.add(path, "names no task that the output comes from.")
+        sources = []
+        for item in found:
+            task, name = item.get("producerSubtask", ""), item.get(key, "")
+            if not self.known(task, tasks, path):
+                continue
+            component = tasks[task].component
+            made = component.output_parameters if key == "outputParameterKey" else component.output_artifacts
+            if name not in made:
+                self.errors.add(
+                    path, f"refers to output {name!r} of task {task!r}, which has no such output."
+                )
+            sources.append((task, name))
+        return tuple(sources)
 
     def known(self, task: str, tasks: Mapping[str, Any], path: str) -> bool:
         if task not in tasks:
@@ -257,20 +228,6 @@ class _Reader:
         path: str,
         depth: int,
     ) -> TaskSpec:
-        trigger = data.get("triggerPolicy", {})
-        if trigger.get("condition"):
-            self.unsupported(f"{path}.trigger_policy.condition", "conditions (dsl.If, dsl.Elif, dsl.Else)")
-        if trigger.get("strategy", "ALL_UPSTREAM_TASKS_SUCCEEDED") not in (
-            "ALL_UPSTREAM_TASKS_SUCCEEDED",
-            "TRIGGER_STRATEGY_UNSPECIFIED",
-        ):
-            self.unsupported(
-                f"{path}.trigger_policy.strategy",
-                f"trigger strategy {trigger['strategy']} (dsl.ExitHandler, ignore_upstream_failure)",
-            )
-        for name in ("parameterIterator", "artifactIterator", "iteratorPolicy"):
-            if data.get(name):
-                self.unsupported(f"{path}.{name}", f"loops (dsl.ParallelFor: {name})")
         upstream = [task for task in data.get("dependentTasks", []) if self.known(task, siblings, path)]
         inputs = data.get("inputs", {})
         name = data.get("componentRef", {}).get("name", "")
@@ -279,15 +236,31 @@ class _Reader:
             component = Component(name, container={})
         else:
             component = self.component(name, self.components[name], f"{_PATH}.components[{name}]", depth + 1)
+        trigger = data.get("triggerPolicy", {})
+        strategy = trigger.get("strategy", _STRATEGIES[0])
+        if strategy not in _STRATEGIES:
+            self.unsupported(f"{path}.trigger_policy.strategy", f"trigger strategy {strategy}")
+        completed = strategy == _COMPLETED
+        selected = {}
         for group in ("parameters", "artifacts"):
             for item, source in inputs.get(group, {}).items():
                 where = f"{path}.inputs.{group}[{item}]"
                 producer = self.source(source, group, siblings, owner, where)
                 if producer:
                     upstream.append(producer)
+                if source.get("parameterExpressionSelector"):
+                    try:
+                        selected[item] = selectors.parse(source["parameterExpressionSelector"])
+                    except selectors.SelectorError as error:
+                        self.errors.add(f"{where}.parameter_expression_selector", f"{error}.")
+                if completed and "taskOutputParameter" in source:
+                    self.check_default(component, item, key, where)
+        loop = loop_spec.read(data, component, path, self.errors)
+        item_input = loop.item if loop else ""
         for item, declared in component.parameters.items():
-            if not declared.optional and item not in inputs.get("parameters", {}):
+            if not declared.optional and item not in inputs.get("parameters", {}) and item != item_input:
                 self.errors.add(f"{path}.inputs.parameters[{item}]", "the component requires this input.")
+        condition = self.condition(trigger.get("condition", ""), component, item_input, path)
         title = data.get("taskInfo", {}).get("name") or key
         if max(_bytes(title), _bytes(key)) > MAX_TASK_NAME:
             self.errors.add(
@@ -296,6 +269,8 @@ class _Reader:
                 "since it names the task's output folder.",
             )
         policy = data.get("retryPolicy", {})
+        if policy.get("maxRetryCount") and component.dag:
+            self.unsupported(f"{path}.retry_policy", "retries of a pipeline within a pipeline")
         return TaskSpec(
             key=key,
             name=title,
@@ -310,7 +285,36 @@ class _Reader:
                 float(policy.get("backoffFactor") or 2.0),
                 min(seconds(policy.get("backoffMaxDuration"), 3600.0), 3600.0),
             ),
+            selectors=selected,
+            condition=condition,
+            loop=loop,
+            completed=completed,
+            exits=completed and any(_is_exit_handler(task, siblings) for task in upstream),
         )
+
+    def condition(self, text: str, component: Component, item: str, path: str) -> conditions.Condition | None:
+        if not text:
+            return None
+        where = f"{path}.trigger_policy.condition"
+        try:
+            condition = conditions.parse(text)
+        except conditions.ConditionError as error:
+            self.errors.add(where, str(error))
+            return None
+        for name in sorted(condition.names):
+            if name not in component.parameters or name == item:
+                self.errors.add(where, f"asks about input {name!r}, which the task lacks.")
+        return condition
+
+    def check_default(self, component: Component, item: str, task: str, path: str) -> None:
+        """Refuse an input that may come from a failed task and says nothing about that case, as kfp does."""
+        declared = component.parameters.get(item)
+        if declared is not None and not declared.optional:
+            self.errors.add(
+                path,
+                f"task {task!r} starts even if the task that makes this input failed, so the component must "
+                f"give its input {item!r} a default value or make it optional.",
+            )
 
     def source(
         self,
@@ -326,8 +330,6 @@ class _Reader:
             output, outer, declared = "taskOutputParameter", "componentInputParameter", owner.parameters
         else:
             output, outer, declared = "taskOutputArtifact", "componentInputArtifact", owner.artifacts
-        if source.get("parameterExpressionSelector"):
-            self.unsupported(path, "parameter expressions (loops over fields of items)")
         if output in source:
             producer = str(source[output].get("producerTask", ""))
             return producer if self.known(producer, siblings, path) else None
@@ -337,7 +339,8 @@ class _Reader:
                     path, f"refers to input {source[outer]!r}, which the surrounding pipeline lacks."
                 )
         elif "taskFinalStatus" in source:
-            self.unsupported(path, "exit handlers (taskFinalStatus)")
+            producer = str(source["taskFinalStatus"].get("producerTask", ""))
+            return producer if self.known(producer, siblings, path) else None
         elif group == "artifacts" or not (
             {"constant", "constantValue"} & set(source.get("runtimeValue", {}))
         ):
@@ -358,24 +361,9 @@ class _Reader:
         return order
 
 
+def _is_exit_handler(task: str, siblings: Mapping[str, Json]) -> bool:
+    return task.startswith(EXIT_HANDLER) and task in siblings
+
+
 def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
-
-
-def constant(source: Mapping[str, Any]) -> Any:
-    """Return the constant of an input whose source is ``runtimeValue``."""
-    value = source["runtimeValue"]
-    if "constant" in value:
-        return value["constant"]
-    for read in _OLD_CONSTANTS:
-        found = read(value["constantValue"])
-        if found is not None:
-            return found
-    return ""
-
-
-_OLD_CONSTANTS: tuple[Callable[[Mapping[str, Any]], Any], ...] = (
-    lambda value: value.get("stringValue"),
-    lambda value: int(value["intValue"]) if "intValue" in value else None,
-    lambda value: value.get("doubleValue"),
-)

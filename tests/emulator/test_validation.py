@@ -21,7 +21,6 @@ from tests.emulator.pipelines import (
     Pipeline,
     constant,
     output,
-    parameter,
 )
 
 
@@ -164,17 +163,45 @@ B = ("root", "dag", "tasks", "b")
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (_set(*B, "triggerPolicy", "condition", "1 == 1"), "conditions (dsl.If"),
+        (_set(*B, "triggerPolicy", "condition", "x.size() > 1"), "trigger_policy.condition"),
+        (
+            _set(*B, "triggerPolicy", "condition", "inputs.parameter_values['y'] == 1"),
+            "asks about input 'y', which the task lacks",
+        ),
         (
             _set(*B, "triggerPolicy", "strategy", "ALL_UPSTREAM_TASKS_COMPLETED"),
-            "dsl.ExitHandler, ignore_upstream_failure",
+            "inputs.parameters[x]; Message: task 'b' starts even if the task that makes this input failed",
+        ),
+        (_set(*B, "parameterIterator", {"itemInput": "x", "items": {"raw": "[1]"}}), "iterates a container"),
+        (_set(*B, "parameterIterator", {"itemInput": "x", "items": {"raw": "{}"}}), "allowed: a JSON list"),
+        (
+            _set(*B, "parameterIterator", {"itemInput": "y", "items": {"inputParameter": "z"}}),
+            "parameter_iterator.items; Message: refers to input 'z'",
+        ),
+        (_set(*B, "iteratorPolicy", "parallelismLimit", 2), "the task has no iterator"),
+        (
+            _set(*B, "artifactIterator", {"itemInput": "x", "items": {"inputArtifact": "y"}}),
+            "refers to input artifact 'y', which the component lacks",
         ),
         (
-            _set(*B, "parameterIterator", {"itemInput": "x", "items": {"raw": "[1]"}}),
-            "loops (dsl.ParallelFor",
+            _set(*B, "inputs", "parameters", "x", "parameterExpressionSelector", "size(string_value)"),
+            "inputs.parameters[x].parameter_expression_selector",
         ),
-        (_set(*B, "inputs", "parameters", "x", {"taskFinalStatus": {"producerTask": "a"}}), "exit handlers"),
-        (_set("deploymentSpec", "executors", "exec-b", {"importer": {}}), "importers (dsl.importer)"),
+        (
+            _set(*B, "inputs", "parameters", "x", {"taskFinalStatus": {"producerTask": "c"}}),
+            "task 'c', which is not in this DAG",
+        ),
+        (_set("deploymentSpec", "executors", "exec-b", {"importer": {}}), "artifact_uri is empty"),
+        (
+            _set(
+                "deploymentSpec",
+                "executors",
+                "exec-b",
+                {"importer": {"artifactUri": {"runtimeParameter": "u"}}},
+            ),
+            "refers to input 'u', which the component lacks",
+        ),
+        (_set("deploymentSpec", "executors", "exec-b", {"resolver": {}}), "does not run resolvers yet"),
         (
             _set(
                 "deploymentSpec",
@@ -193,12 +220,34 @@ B = ("root", "dag", "tasks", "b")
                 "outputs",
                 {"parameters": {"o": {"valueFromOneof": {"parameterSelectors": []}}}},
             ),
-            "dsl.OneOf",
+            "names no task that the output comes from",
         ),
-        (_set("root", "dag", "outputs", {"artifacts": {"o": {"artifactSelectors": []}}}), "dsl.Collected"),
         (
-            _set("components", "comp-b", "inputDefinitions", "artifacts", {"l": {"isArtifactList": True}}),
-            "lists of artifacts",
+            _set("root", "dag", "outputs", {"artifacts": {"o": {"artifactSelectors": []}}}),
+            "names no task that the output comes from",
+        ),
+        (
+            _set(
+                "root",
+                "dag",
+                "outputs",
+                {
+                    "parameters": {
+                        "o": {"valueFromParameter": {"producerSubtask": "a", "outputParameterKey": "q"}}
+                    }
+                },
+            ),
+            "output 'q' of task 'a', which has no such output",
+        ),
+        (
+            _set(
+                "components",
+                "comp-b",
+                "outputDefinitions",
+                "artifacts",
+                {"l": {"isArtifactList": True, "artifactType": {"schemaTitle": "system.Dataset"}}},
+            ),
+            "containers that make lists of artifacts",
         ),
         (
             _set(*B, "inputs", "parameters", "x", {"componentInputParameter": "nope"}),
@@ -307,6 +356,3 @@ def test_an_input_that_no_source_feeds_is_named(client: Client) -> None:
         "inputs.parameters[x]",
         "an input from runtimeValue",
     )
-    selected = {**parameter("word"), "parameterExpressionSelector": "parseJson(string_value)"}
-    pipe = Pipeline(word="STRING").task("t", inputs={"x": selected})
-    _refused(lambda: client.create(pipe, parameters={"word": "x"}), "parameter expressions")
