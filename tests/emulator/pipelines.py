@@ -147,13 +147,35 @@ class Pipeline:
         *,
         inputs: Mapping[str, Json] | None = None,
         after: Iterable[str] = (),
+        condition: str = "",
+        items: Any = None,
+        limit: int = 0,
     ) -> Pipeline:
-        """Add another pipeline as a task of this one."""
+        """Add another pipeline as a task of this one.
+
+        :param condition: run it only then. :param items: run it for each, as its input ``item``; a list, or
+            the name of one of its inputs. :param limit: iterations at the same time.
+        """
         spec = inner.spec()
         self.components |= spec["components"]
         self.executors |= spec["deploymentSpec"]["executors"]
         self.components[f"comp-{key}"] = spec["root"]
         self._add(key, f"comp-{key}", inputs or {}, {}, after, None)
+        if condition:
+            self.tasks[key]["triggerPolicy"] = {"condition": condition}
+        if items is not None:
+            source = {"inputParameter": items} if isinstance(items, str) else {"raw": json.dumps(items)}
+            self.tasks[key]["parameterIterator"] = {"itemInput": "item", "items": source}
+        if limit:
+            self.tasks[key]["iteratorPolicy"] = {"parallelismLimit": limit}
+        return self
+
+    def completed(self, key: str, **defaults: Any) -> Pipeline:
+        """Let a task start whatever became of those above it; give its inputs defaults."""
+        self.tasks[key]["triggerPolicy"] = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+        declared = self.components[f"comp-{key}"].get("inputDefinitions", {}).get("parameters", {})
+        for name, value in defaults.items():
+            declared[name] |= {"defaultValue": value, "isOptional": True}
         return self
 
     def result(self, name: str, task: str, kind: str = "STRING", key: str = "Output") -> Pipeline:

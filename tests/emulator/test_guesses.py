@@ -14,6 +14,7 @@ from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.emulator.__main__ import parser
 from airflow_vertex_provider.emulator.guesses import GUESSES, Guess, Switches, with_guesses
 from airflow_vertex_provider.emulator.launcher import MODULE
+from tests.emulator import structure_looks
 from tests.emulator.pipelines import (
     LOCATION,
     PARENT,
@@ -39,7 +40,7 @@ DURATIONS = [
 
 #: Looks at one answer; what it returns must depend on the switch it is for.
 Look = Callable[[VertexEmulator, Client], Any]
-LOOKS: dict[str, Look] = {}
+LOOKS: dict[str, Look] = dict(structure_looks.LOOKS)
 
 
 def look(switch: str) -> Callable[[Look], Look]:
