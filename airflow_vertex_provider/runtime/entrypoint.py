@@ -5,6 +5,11 @@ This file is sent as text: the compiler puts it into the container's command as
 :func:`airflow_vertex_provider.runtime.protocol.embedded_source`. So it is one file, standard library only,
 good for Python 3.8 and later; it imports what is dear only where it is needed, and two opening braces
 never stand side by side in it, because Vertex would take them for a placeholder.
+
+A task pays only for what it uses: functions called ``run_<kind>``, ``use_<key>`` and ``node_<form>`` are
+reached through :func:`part` alone, and stay out of the text of a task whose configuration does not hold
+that kind, key or node form. So does everything that only they need.
+
 :mod:`airflow_vertex_provider.runtime.protocol` is the other end: it documents the configuration and
 imports the functions that both ends must share (``encode``, ``decode``, ``escape_literal``, ...), so the
 two cannot drift apart.
@@ -14,12 +19,16 @@ chief alone (:func:`is_chief`):
 
 ``executor_output.json``
     the outputs, as Vertex reads them;
-``airflow_value.json``
-    the value itself, when it is too large to be a later task's argument;
+``airflow_value.json``, ``airflow_item_<output>_<field>_<number>.json``
+    the value itself, or an item of it that a loop runs over, when it is too large to be an argument;
+``airflow_no_retry.json``
+    after an AirflowFailException: the error; a later attempt fails with it and runs nothing;
 ``airflow_error.json``
     after a failure: ``type``, ``message``, ``traceback``, ``skipped``, for the mirroring Airflow task;
 ``executor_error.json``
     after a failure: ``errorMessage``, which Vertex shows as the task's error (vertex-observed.md, 2).
+
+A task that is skipped writes outputs too: its state travels as its value (:data:`SKIPPED`).
 """
 
 from __future__ import annotations
@@ -30,7 +39,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
 
 #: Integers of more digits than Python converts by default (4300) travel as hexadecimal text.
@@ -42,6 +51,12 @@ TEXT_LIMIT = 100000
 ATOMS = frozenset({str, bool, float, type(None)})
 #: Stands for an argument that this run has no value for: the function's own default is left to hold.
 ABSENT = object()
+#: Stands for an output of a task that was skipped; its value is ``None``.
+SKIPPED = '{"$state":"skipped"}'
+#: Stands for an output that never came: the default of an input from a task that may have failed.
+FAILED = '{"$state":"failed"}'
+#: The value of a task that is skipped, within this file.
+NOT_RUN = object()
 # Signal masks to go back to after a fork; see hold_signal.
 HELD: list[Any] = []
 
@@ -56,6 +71,23 @@ class Terminated(BaseException):
 
 class ProtocolError(VertexRuntimeError, ValueError):
     """A value cannot be written, or a text cannot be read, in the protocol."""
+
+
+class UpstreamFailed(VertexRuntimeError):
+    """The task's trigger rule does not let it run after what became of the tasks before it."""
+
+
+class XComForMappingNotPushed(VertexRuntimeError):
+    """There is no value, though tasks are mapped over it; named as in Airflow."""
+
+
+class UnmappableXComTypePushed(VertexRuntimeError):
+    """Tasks are mapped over a value that has no items; named as in Airflow."""
+
+
+def part(name: str) -> Any:
+    """Return the function ``name`` of this file: the parts that not every task's text holds."""
+    return globals().get(name)
 
 
 # --- values ---------------------------------------------------------------------------------------------
@@ -215,6 +247,8 @@ def untag_one(name: str, content: Any) -> Any:
         return {untag(key): untag(item) for key, item in content}
     if name == "$absent":
         return ABSENT
+    if name == "$state":
+        return None
     if name in ("$tuple", "$set", "$frozenset"):
         return {"$tuple": tuple, "$set": set, "$frozenset": frozenset}[name](untag(content))
     if name == "$int":
@@ -313,6 +347,14 @@ def read_gcs(uri: str) -> bytes:
         ) from None
 
 
+def keep(text: str, limit: int, path: str) -> str:
+    """Return ``text``, or a reference to the file ``path`` that it is written to when it is too large."""
+    if argument_cost(text) <= limit:
+        return text
+    write(path, text)
+    return reference(uri_of(path), text.encode("ascii"))
+
+
 def local_path(path: str) -> str:
     """Return where the file that Vertex calls ``path`` really is: the mount point can be moved."""
     return gcs_root() + path[4:] if path[:5] == "/gcs/" else path
@@ -344,12 +386,13 @@ class AirflowShim:
     """
 
     loaded = False
+    offers = ("airflow.exceptions.", "airflow.sdk.exceptions.", "airflow.providers.common.compat.sdk.")
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Answer for ``airflow`` and, once that was ours, for the modules below it that we offer."""
         if name == "airflow":
             self.loaded = True
-        elif not self.loaded or name not in ("airflow.exceptions", "airflow.sdk", "airflow.sdk.exceptions"):
+        elif not self.loaded or not any(offer.startswith(name + ".") for offer in self.offers):
             return None
         return type(sys.__spec__)(name, self, is_package=not name.endswith("exceptions"))  # type: ignore[arg-type]
 
@@ -366,17 +409,19 @@ class AirflowShim:
 class AirflowException(Exception):
     """Stands for Airflow's own where Airflow is absent."""
 
+    __module__ = "airflow.exceptions"
+
 
 class AirflowSkipException(AirflowException):
     """Stands for Airflow's own where Airflow is absent."""
+
+    __module__ = "airflow.exceptions"
 
 
 class AirflowFailException(AirflowException):
     """Stands for Airflow's own where Airflow is absent."""
 
-
-for _kind in (AirflowException, AirflowSkipException, AirflowFailException):
-    _kind.__module__ = "airflow.exceptions"
+    __module__ = "airflow.exceptions"
 
 
 # --- running --------------------------------------------------------------------------------------------
@@ -388,16 +433,24 @@ def resolve(node: Any, inputs: dict[str, Any]) -> Any:
         return [resolve(item, inputs) for item in node]
     if not isinstance(node, dict):
         return node
-    if "$lit" in node and len(node) == 1:
-        return untag(node["$lit"])
-    if "$tuple" in node and len(node) == 1:
-        return tuple([resolve(item, inputs) for item in node["$tuple"]])
-    if "$dict" in node and len(node) == 1:
-        return {resolve(key, inputs): resolve(item, inputs) for key, item in node["$dict"]}
-    if "$in" not in node or not set(node) <= {"$in", "get", "text"}:
-        return {key: resolve(item, inputs) for key, item in node.items()}
+    form = next(iter(node), "")
+    if form == "$lit" and len(node) == 1:
+        return untag(node[form])
+    if form == "$in" and set(node) <= {"$in", "get", "text", "raw"}:
+        return resolve_input(node, inputs)
+    function = part("node_" + form[1:]) if form[:1] == "$" else None
+    return function(node, inputs) if function else {key: resolve(item, inputs) for key, item in node.items()}
+
+
+def resolve_input(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """Return the value of an input; a list of texts, as a loop's tasks leave it, is one without ``None``."""
     name = node["$in"]
     text = inputs.get(name)
+    if node.get("raw") and name in inputs:
+        return text
+    if isinstance(text, list) and not node.get("text"):
+        values = [resolve_input(node, dict(inputs, **{name: item})) for item in text]
+        return [value for value in values if value is not None]
     if not isinstance(text, str):
         raise VertexRuntimeError(
             "input %r: expected a text in the executor input, found %s" % (name, type(text).__name__)
@@ -408,7 +461,7 @@ def resolve(node: Any, inputs: dict[str, Any]) -> Any:
         value = decode(text, read_gcs)
     except VertexRuntimeError as error:
         raise VertexRuntimeError("input %r: %s" % (name, error)) from None
-    if "get" not in node:
+    if "get" not in node or value is None:
         return value
     if not isinstance(value, dict):
         raise VertexRuntimeError(
@@ -418,7 +471,406 @@ def resolve(node: Any, inputs: dict[str, Any]) -> Any:
     return value.get(node["get"])
 
 
-def install(packages: list[str], indexes: list[str]) -> None:
+def node_tuple(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """``{"$tuple": [node, ...]}``: a tuple."""
+    return tuple(resolve(node["$tuple"], inputs))
+
+
+def node_dict(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """``{"$dict": [[key, value], ...]}``: a dict whose keys are nodes too."""
+    return {resolve(key, inputs): resolve(item, inputs) for key, item in node["$dict"]}
+
+
+def node_value(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """``{"$value": true}``: what the task itself returned, as a reader of it would see it."""
+    return inputs["$value"]
+
+
+def node_zip(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """``{"$zip": [node, ...], "fill": node}``: tuples of what stands at the same place, as XComArg.zip."""
+    values = [sequence(item, inputs, "zip") for item in node["$zip"]]
+    fill = [resolve(node["fill"], inputs)] if "fill" in node else []
+    count = (max if fill else min)(map(len, values))
+
+    def take(value: Any, index: int) -> Any:
+        try:
+            return value[index]
+        except LookupError:
+            if fill:
+                return fill[0]
+        raise VertexRuntimeError("zip: a dict has no item %d" % index)
+
+    return [tuple([take(value, index) for value in values]) for index in range(count)]
+
+
+def node_concat(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """``{"$concat": [node, ...]}``: all items in one list, of a dict its keys, as XComArg.concat."""
+    return [item for value in node["$concat"] for item in sequence(value, inputs, "concat")]
+
+
+def sequence(node: Any, inputs: dict[str, Any], verb: str) -> Any:
+    """Return the value of a node that must have items."""
+    value = resolve(node, inputs)
+    if not isinstance(value, (list, tuple, dict, str, bytes)):
+        raise VertexRuntimeError("%s expects a sequence or dict, not %s" % (verb, type(value).__name__))
+    return value
+
+
+class Given:
+    """An object of Airflow's context, with the attributes that were known when the job was submitted."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            "%r is not known inside a Vertex task; known are: %s" % (name, ", ".join(vars(self)))
+        )
+
+
+def node_object(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    """``{"$object": {attribute: node}}``: an object of Airflow's context, as ``dag_run``."""
+    return Given(present(node["$object"], inputs))
+
+
+def present(nodes: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of named nodes without the absent ones."""
+    values = {name: resolve(node, inputs) for name, node in nodes.items()}
+    return {name: value for name, value in values.items() if value is not ABSENT}
+
+
+# --- states ---------------------------------------------------------------------------------------------
+
+
+def state_of(text: str) -> str:
+    """Return what became of the task that an output's text came from: success, skipped or failed."""
+    return {SKIPPED: "skipped", FAILED: "failed"}.get(text, "success")
+
+
+def decide(
+    rule: str,
+    states: Sequence[str],
+    setup_states: Sequence[str] = (),
+    setups: Sequence[str] = (),
+    follow: Sequence[str] = (),
+) -> str:
+    """Return ``run``, ``skip`` or ``fail``: what Airflow's TriggerRuleDep makes of tasks that have ended."""
+    if "skip" in follow:
+        return "skip"
+    if not states or rule == "always":
+        return "run"
+    for bad, verdict in (("failed", "fail"), ("upstream_failed", "fail"), ("skipped", "skip")):
+        if bad in setups:
+            return verdict
+    every = len(states)
+    success, skipped, failed = map(states.count, ("success", "skipped", "failed"))
+    unsuccessful = every - success - skipped
+    idle = len(setup_states) and "success" not in setup_states
+    fail, skip = {
+        "all_success": (unsuccessful, skipped),
+        "all_failed": (0, success + skipped),
+        "all_done": (0, 0),
+        "all_done_min_one_success": (not (success or skipped), skipped),
+        "all_done_setup_success": (idle and set(setup_states) != {"skipped"}, idle),
+        "one_success": (not success and skipped < every, not success),
+        "one_failed": (0, not unsuccessful),
+        "one_done": (0, not (success or failed)),
+        "none_failed": (unsuccessful, 0),
+        "none_failed_min_one_success": (unsuccessful, not success),
+        "none_skipped": (0, skipped),
+        "all_skipped": (0, skipped < every),
+    }[rule]
+    return "fail" if fail else "skip" if skip else "run"
+
+
+def texts_of(names: Iterable[str], inputs: dict[str, Any]) -> list[str]:
+    """Return the texts of inputs; a loop that ran no task counts as one task that was skipped."""
+    texts: list[str] = []
+    for name in names:
+        text = inputs.get(name)
+        for item in (text or [SKIPPED]) if isinstance(text, list) else [text]:
+            if not isinstance(item, str):
+                raise VertexRuntimeError("input %r: expected a text, found %s" % (name, type(item).__name__))
+            texts.append(item)
+    return texts
+
+
+def judge(gate: dict[str, Any], inputs: dict[str, Any]) -> tuple[str, str]:
+    """Return what :func:`decide` says of a gate's inputs, and why."""
+    unrun = gate.get("unrun", {})
+
+    def states(key: str) -> list[str]:
+        found = []
+        for name in gate.get(key, ()):
+            for text in texts_of([name], inputs):
+                state = state_of(text)
+                if state == "failed" and name in unrun and judge(unrun[name], inputs)[0] == "fail":
+                    state = "upstream_failed"
+                found.append(state)
+        return found
+
+    found, setups, follow = states("states"), states("setups"), texts_of(gate.get("follow", ()), inputs)
+    verdict = decide(gate["rule"], found, states("setup_states"), setups, follow)
+    if "skip" in follow:
+        return verdict, "an earlier task chose to skip it"
+    if setups.count("success") < len(setups):
+        return verdict, "a setup task did not succeed"
+    success, skipped = found.count("success"), found.count("skipped")
+    return verdict, "trigger rule %r found %d of %d upstream tasks succeeded, %d skipped, %d failed" % (
+        gate["rule"],
+        success,
+        len(found),
+        skipped,
+        len(found) - success - skipped,
+    )
+
+
+def use_gate(config: dict[str, Any], inputs: dict[str, Any]) -> str:
+    """Return ``run`` or ``skip``, from what became of the tasks before this one.
+
+    :raises UpstreamFailed: neither; Airflow calls such a task upstream_failed.
+    """
+    verdict, why = judge(config["gate"], inputs)
+    if verdict == "fail":
+        raise UpstreamFailed("not run: " + why)
+    if verdict == "skip":
+        print("airflow-vertex: skipped: " + why, flush=True)
+    return verdict
+
+
+def use_from_handoff(config: dict[str, Any], inputs: dict[str, Any], job: str) -> None:
+    """Take inputs from the files that tasks of this job left for it."""
+    for name, task in config["from_handoff"].items():
+        try:
+            with open("%s/airflow_handoff/%s.json" % (job, task), encoding="ascii") as file:
+                inputs[name] = file.read()
+        except FileNotFoundError:
+            inputs[name] = FAILED
+
+
+# --- loops ----------------------------------------------------------------------------------------------
+
+
+def items_of(value: Any) -> Any:
+    """Return the items that tasks are mapped over; of a dict its pairs, as in Airflow."""
+    if value is None:
+        raise XComForMappingNotPushed("did not push a value, though tasks are mapped over it")
+    if not isinstance(value, (list, tuple, dict, bytes)):
+        raise UnmappableXComTypePushed(
+            "tasks are mapped over the value, so it must be a list, tuple or dict, not %s"
+            % type(value).__name__
+        )
+    return value.items() if isinstance(value, dict) else value
+
+
+def expand_items(
+    form: str, fields: Sequence[tuple[str, Any]], text: Iterable[str], keep: Callable[[str, str], str]
+) -> list[dict[str, str]]:
+    """Return the items of a loop, one for each of the tasks that Airflow would expand into, in its order.
+
+    :param form: ``product``: every combination of the fields' items, the last field changing fastest;
+        ``kwargs``: one field, whose items are dicts of arguments.
+    :param text: fields whose items are wanted as bare text too.
+    :param keep: takes a protocol text and a hint for a file's name, returns the text or its reference.
+    """
+    result: list[dict[str, str]] = [{}]
+    for name, value in fields:
+        # In steps: a field's item is written once, however many combinations it stands in.
+        column = []
+        for number, item in enumerate(items_of(value)):
+            if form == "kwargs" and not (isinstance(item, dict) and all(type(key) is str for key in item)):
+                raise UnmappableXComTypePushed(
+                    "expand_kwargs() expects a list of dicts whose keys are str, found %.60r" % (item,)
+                )
+            entry = {name: keep(encode(item), "%s_%d" % (name, number))}
+            if name in text:
+                entry[name + "__text"] = bare_text(item)
+            column.append(entry)
+        result = [dict(item, **entry) for item in result for entry in column]
+    return [dict(item, index=str(number)) for number, item in enumerate(result)]
+
+
+def bare_text(value: Any) -> str:
+    """Return a value as a container's argument: a ``str`` as it is, others as JSON."""
+    bare = str.__str__(value) if isinstance(value, str) else encode(value)
+    if "{" + "{$" in bare:
+        raise VertexRuntimeError("the text for a container's argument holds a Vertex placeholder")
+    twice = json.dumps(json.dumps(bare, ensure_ascii=False), ensure_ascii=False)
+    size = len(twice.encode("utf-8", "replace"))
+    if size > TEXT_LIMIT:
+        raise VertexRuntimeError(
+            "the text is too long for a container's argument: %d bytes, allowed %d" % (size, TEXT_LIMIT)
+        )
+    return bare
+
+
+# --- outputs --------------------------------------------------------------------------------------------
+
+
+def use_expand(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
+    """Return the items of the loops that run over this task's value or inputs."""
+    values: dict[str, Any] = {name: [] for name in config["expand"]}
+    if value is NOT_RUN:
+        return values
+    # A loop sees the value as a reader does: with text for keys.
+    inputs = dict(inputs, **{"$value": untag(tag(value, "", []))})
+
+    for name, spec in config["expand"].items():
+
+        def keep_item(text: str, hint: str, path: str = folder + "/airflow_item_" + name) -> str:
+            return keep(text, config["inline_limit"], "%s_%s.json" % (path, hint))
+
+        fields = spec["fields"] if spec["form"] == "product" else [[spec["field"], spec["node"]]]
+        resolved = [(field, resolve(node, inputs)) for field, node in fields]
+        values[name] = expand_items(spec["form"], resolved, spec.get("text", ()), keep_item)
+    return values
+
+
+def use_mapped_over(
+    config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str
+) -> dict[str, Any]:
+    """Check a value that tasks are mapped over."""
+    if value is not NOT_RUN:
+        items_of(value)
+    return {}
+
+
+def use_text_output(
+    config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str
+) -> dict[str, Any]:
+    """Return the value as text for a container's argument."""
+    return {"Text": "null" if value is NOT_RUN else bare_text(value)}
+
+
+def use_typed(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
+    """Return the value as components take it: JSON of one of Vertex's types."""
+    values = {}
+    for name, wanted in config["typed"].items():
+        kinds: Any = {
+            "NUMBER_INTEGER": (int,),
+            "NUMBER_DOUBLE": (float, int),
+            "BOOLEAN": (bool,),
+            "LIST": (list,),
+            "STRUCT": (dict,),
+        }[wanted]
+        found = kinds[0]() if value is NOT_RUN else value
+        try:
+            text = json.dumps(found)
+            # Other types inside would become something else; and Vertex keeps numbers as doubles.
+            fits = json.loads(text) == found and (wanted != "NUMBER_INTEGER" or abs(found) <= 2**53)
+        except (TypeError, ValueError):
+            text, fits = "", False
+        if type(found) not in kinds or not fits or "{" + "{$" in text:
+            raise VertexRuntimeError(
+                "output %r must be %s in plain JSON for a component, found %s: %.60r"
+                % (name, wanted, type(found).__name__, found)
+            )
+        values[name] = kinds[0](found)
+    return values
+
+
+def use_follow(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
+    """Return for each follower of a branch or a short circuit whether it goes on: ``run`` or ``skip``."""
+    if value is NOT_RUN:
+        return {name: spec["if_skipped"] for name, spec in config["follow"].items()}
+    chosen: set[Any] = set()
+    if config.get("branch") and value is not None:
+        chosen = set([value] if isinstance(value, str) or not hasattr(value, "__iter__") else value)
+        wrong = {item for item in chosen if not isinstance(item, str)}
+        if wrong:
+            raise AirflowException(
+                "'branch_task_ids' must be None, an id or an iterable of ids, found %r" % wrong
+            )
+        wrong = chosen - set(config["ids"])
+        if wrong:
+            raise AirflowException(
+                "'branch_task_ids' must contain only valid task_ids. Invalid tasks found: %s." % wrong
+            )
+    return {
+        name: "run" if (value if spec["keep"] is None else chosen & set(spec["keep"])) else "skip"
+        for name, spec in config["follow"].items()
+    }
+
+
+def outputs(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
+    """Return the task's outputs; a large value goes into a file first."""
+    values: dict[str, Any] = {}
+    for key in ("mapped_over", "text_output", "typed", "follow", "expand"):
+        if config.get(key):
+            values.update(part("use_" + key)(config, inputs, value, folder))
+    if config.get("output", True):
+        text = SKIPPED if value is NOT_RUN else encode(value)
+        values["Output"] = keep(text, config["inline_limit"], folder + "/airflow_value.json")
+        if config.get("handoff"):
+            path = "%s/airflow_handoff/%s.json" % (os.path.dirname(folder), config["name"])
+            write(path, values["Output"])
+    return values
+
+
+# --- kinds ----------------------------------------------------------------------------------------------
+
+
+def run_gate(config: dict[str, Any], inputs: dict[str, Any], verdict: str, folder: str) -> dict[str, Any]:
+    """Return the outputs of a task that only decides whether another one runs."""
+    values = {"Decision": verdict}
+    values.update((name, inputs[source]) for name, source in config.get("relay", {}).items())
+    if config.get("expand"):
+        values.update(part("use_expand")(config, inputs, None if verdict == "run" else NOT_RUN, folder))
+    return values
+
+
+def run_mark(config: dict[str, Any], inputs: dict[str, Any], verdict: str, folder: str) -> dict[str, Any]:
+    """Return the outputs of a task that stands for one that was not run."""
+    return dict(config["outputs"])
+
+
+def run_python(config: dict[str, Any], inputs: dict[str, Any], verdict: str, folder: str) -> dict[str, Any]:
+    """Call the author's function and return the outputs."""
+    return author(config, inputs, verdict, folder, part("use_function"))
+
+
+def run_bash(config: dict[str, Any], inputs: dict[str, Any], verdict: str, folder: str) -> dict[str, Any]:
+    """Run the author's command and return the outputs."""
+    return author(config, inputs, verdict, folder, bash)
+
+
+def author(
+    config: dict[str, Any], inputs: dict[str, Any], verdict: str, folder: str, run: Any
+) -> dict[str, Any]:
+    """Run the author's code, or not, and return the outputs."""
+    value = NOT_RUN
+    if verdict == "run":
+        prepare(config)
+        try:
+            value = run(config, inputs)
+        except Exception as error:
+            if not (config.get("skips") and is_named(error, "AirflowSkipException")):
+                raise
+            print("airflow-vertex: skipped: the task asked for it: %s" % error, flush=True)
+    if not config["chief"]:
+        return {}
+    try:
+        return outputs(config, inputs, value, folder)
+    except ProtocolError as error:
+        raise ProtocolError("the value returned by the task cannot be carried: %s" % error) from None
+
+
+def prepare(config: dict[str, Any]) -> None:
+    """Make the process ready for the author's code."""
+    print(
+        "airflow-vertex: task %s runs %s on Python %s"
+        % (config["task"], config.get("function", "a bash command"), sys.version.split()[0]),
+        flush=True,
+    )
+    sys.meta_path.append(AirflowShim())
+    if config.get("packages"):
+        part("use_packages")(config["packages"], config.get("pip_index_urls") or [])
+    import logging
+
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+
+
+def use_packages(packages: list[str], indexes: list[str]) -> None:
     """Install ``packages`` into a folder of their own that goes before all others."""
     import tempfile
 
@@ -483,11 +935,13 @@ def bare_signature(function: Any) -> None:
     function.returns = None
 
 
-def call(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
+def use_function(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
     """Call the author's function as Airflow's ``@task`` would and return its value."""
     args = [resolve(node, inputs) for node in config["args"]]
-    named = {name: resolve(node, inputs) for name, node in config["kwargs"].items()}
-    kwargs = {name: value for name, value in named.items() if value is not ABSENT}
+    kwargs = present(config["kwargs"], inputs)
+    for key in ("spread", "context"):
+        if config.get(key):
+            part("use_" + key)(config, inputs, kwargs)
     function = load(config)
     flags = function.__code__.co_flags
     if flags & 0x280:  # a coroutine, or an asynchronous generator: Airflow takes the list of its items
@@ -510,9 +964,25 @@ def call(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
     return result
 
 
+def use_spread(config: dict[str, Any], inputs: dict[str, Any], kwargs: dict[str, Any]) -> None:
+    """Add the arguments of a dict, one item of expand_kwargs, to the others."""
+    more = resolve(config["spread"], inputs)
+    for name in more:
+        if name in kwargs:
+            raise TypeError("%s() got argument %r twice" % (config["function"], name))
+    kwargs.update(more)
+
+
+def use_context(config: dict[str, Any], inputs: dict[str, Any], kwargs: dict[str, Any]) -> None:
+    """Add what is known of Airflow's context, for a function with ``**context``."""
+    kwargs.update(dict(present(config["context"], inputs), **kwargs))
+
+
 def bash(config: dict[str, Any], inputs: dict[str, Any]) -> str:
     """Run a shell command as Airflow's BashOperator does and return the last line it printed."""
-    command = resolve(config["command"], inputs) if "command" in config else call(config, inputs)
+    command = (
+        resolve(config["command"], inputs) if "command" in config else part("use_function")(config, inputs)
+    )
     if not isinstance(command, str) or not command.strip():
         raise TypeError("the bash command must be a non-empty str, found %.60r" % (command,))
     env = resolve(config.get("env"), inputs)
@@ -594,29 +1064,6 @@ def forked() -> None:
     release_signal()
 
 
-def outputs(config: dict[str, Any], value: Any, folder: str) -> dict[str, str]:
-    """Return the texts of the task's outputs; a large value goes into a file first."""
-    text = encode(value)
-    kept = text
-    if argument_cost(text) > config["inline_limit"]:
-        path = folder + "/airflow_value.json"
-        write(path, text)
-        kept = reference(uri_of(path), text.encode("ascii"))
-    values = {"Output": kept}
-    if config.get("text_output"):
-        bare = str.__str__(value) if isinstance(value, str) else text
-        if "{" + "{$" in bare:
-            raise VertexRuntimeError("the text for a container's argument holds a Vertex placeholder")
-        twice = json.dumps(json.dumps(bare, ensure_ascii=False), ensure_ascii=False)
-        size = len(twice.encode("utf-8", "replace"))
-        if size > TEXT_LIMIT:
-            raise VertexRuntimeError(
-                "the text is too long for a container's argument: %d bytes, allowed %d" % (size, TEXT_LIMIT)
-            )
-        values["Text"] = bare
-    return values
-
-
 def is_chief() -> bool:
     """Say whether this process speaks for its task: the replicas of a custom job all run the same command.
 
@@ -630,34 +1077,31 @@ def is_chief() -> bool:
         return True
 
 
-def execute(config: dict[str, Any], executor_input: dict[str, Any], target: str, chief: bool) -> None:
+def execute(config: dict[str, Any], executor_input: dict[str, Any], target: str) -> None:
     """Run the task and, in the chief, write its outputs."""
-    if config.get("v") != 1 or config.get("kind") not in ("python", "bash"):
+    kind = config.get("kind")
+    run = part("run_%s" % kind)
+    if config.get("v") != 2 or not run:
         raise VertexRuntimeError(
-            "cannot run a configuration of version %r and kind %r" % (config.get("v"), config.get("kind"))
+            "cannot run a configuration of version %r and kind %r" % (config.get("v"), kind)
         )
-    print(
-        "airflow-vertex: task %s runs %s on Python %s"
-        % (config["task"], config.get("function", "a bash command"), sys.version.split()[0]),
-        flush=True,
-    )
-    if config.get("packages"):
-        install(config["packages"], config.get("pip_index_urls") or [])
-    import logging
-
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     inputs = executor_input.get("inputs", {}).get("parameterValues", {})
-    value = (bash if config["kind"] == "bash" else call)(config, inputs)
-    if chief and config.get("output", True):
-        try:
-            values = outputs(config, value, os.path.dirname(target))
-        except ProtocolError as error:
-            raise ProtocolError("the value returned by the task cannot be carried: %s" % error) from None
+    folder = os.path.dirname(target)
+    if config.get("from_handoff"):
+        part("use_from_handoff")(config, inputs, os.path.dirname(folder))
+    verdict = part("use_gate")(config, inputs) if config.get("gate") else "run"
+    values = run(config, inputs, verdict, folder)
+    if values and config["chief"]:
         write(target, json.dumps({"parameterValues": values}))
 
 
-def report(error: BaseException, config: dict[str, Any], folder: str, chief: bool) -> None:
-    """Print the error as the author should see it; the chief leaves it as data for Airflow and for Vertex."""
+def is_named(error: BaseException, name: str) -> bool:
+    """Say whether an error is of the class ``name``, whichever module has it: Airflow's or ours."""
+    return any(kind.__name__ == name for kind in type(error).__mro__)
+
+
+def report(error: BaseException, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the error as data, as the author should see it."""
     import traceback
 
     trace = error.__traceback__
@@ -665,24 +1109,30 @@ def report(error: BaseException, config: dict[str, Any], folder: str, chief: boo
         trace = trace.tb_next
     ours = isinstance(error, (VertexRuntimeError, Terminated))
     shown = "".join(traceback.format_exception(type(error), error, None if ours else trace))
-    skipped = any(kind.__name__ == "AirflowSkipException" for kind in type(error).__mro__)
+    skipped = is_named(error, "AirflowSkipException")
     try:
         message = str(error)
     except Exception as broken:
         message = "(its message cannot be made: %r)" % broken
     if skipped:
-        note = "the task asked to be skipped; a skip cannot be carried yet, so it counts as failed"
+        note = (
+            "the task asked to be skipped, but its code does not name AirflowSkipException, so that nothing "
+            "was prepared for it; it counts as failed"
+        )
         message = "%s (%s)" % (message, note) if message else note
         shown += note + "\n"
+    return {"type": type(error).__name__, "message": message, "traceback": shown, "skipped": skipped}
+
+
+def leave(data: dict[str, Any], folder: str, chief: bool) -> None:
+    """Print the error; the chief writes it for Airflow and for Vertex."""
+    shown = data["traceback"]
     print(shown, file=sys.stderr, end="", flush=True)
-    if not chief:
-        return
-    name = type(error).__name__
-    data = {"type": name, "message": message, "traceback": shown, "skipped": skipped}
-    write(folder + "/airflow_error.json", json.dumps(data))
-    head = ("%s: %s" % (name, message))[: ERROR_LIMIT // 2]
-    tail = shown[-(ERROR_LIMIT - len(head)) :]
-    write(folder + "/executor_error.json", json.dumps({"errorMessage": head + "\n\n" + tail}))
+    if chief:
+        write(folder + "/airflow_error.json", json.dumps(data))
+        head = ("%s: %s" % (data["type"], data["message"]))[: ERROR_LIMIT // 2]
+        tail = shown[-(ERROR_LIMIT - len(head)) :]
+        write(folder + "/executor_error.json", json.dumps({"errorMessage": head + "\n\n" + tail}))
 
 
 def main(arguments: list[str]) -> int:
@@ -697,20 +1147,28 @@ def main(arguments: list[str]) -> int:
     except (ValueError, KeyError, TypeError) as error:
         print("airflow-vertex: cannot read the task's two arguments: %r" % error, file=sys.stderr)
         return 1
+    # Asked before the author's code can change the environment.
+    chief = config["chief"] = is_chief()
     folder = os.path.dirname(target)
-    sys.meta_path.append(AirflowShim())
+    last = folder + "/airflow_no_retry.json"
     # As the container's first process, Python would otherwise not see the signal of a cancellation.
     signal.signal(signal.SIGTERM, terminated)
     os.register_at_fork(before=hold_signal, after_in_parent=release_signal, after_in_child=forked)
-    chief = is_chief()
     try:
         # A retried task finds the files of the attempt before it.
         for name in os.listdir(folder) if chief and os.path.isdir(folder) else ():
             if name in ("airflow_error.json", "executor_error.json", "executor_output.json"):
                 os.remove(os.path.join(folder, name))
-        execute(config, executor_input, target, chief)
+        if os.path.exists(last):
+            with open(last, encoding="ascii") as file:
+                leave(json.load(file), folder, chief)
+            return 1
+        execute(config, executor_input, target)
     except BaseException as error:
-        report(error, config, folder, chief)
+        data = report(error, config)
+        if is_named(error, "AirflowFailException") and chief:
+            write(last, json.dumps(data))
+        leave(data, folder, chief)
         return 1
     return 0
 

@@ -11,12 +11,68 @@ look like a tag) and ``$absent`` (no value, see :data:`ABSENT`). Dict keys becom
 are also ``int``, ``float`` or ``str`` become their value, named tuples become tuples: as in Airflow's own
 XComs. A value too large to be an argument travels as a reference to a file, see :class:`Reference`.
 
-A *configuration* says what the container runs; :func:`python_config` and :func:`bash_config` build it.
-Where it needs a value it holds a *node*: JSON in which ``{"$in": input}`` stands for the value of an
-input parameter (with ``"get": key`` for one item of a dict, with ``"text": true`` for the undecoded
-text) and ``{"$lit": data}`` for a constant in tagged form. ``{"$tuple": [node, ...]}`` is a tuple of nodes,
-``{"$dict": [[key, value], ...]}`` a dict of nodes: an argument in the author's code keeps its keys as they
-are, as in Airflow. :func:`from_input`, :func:`constant` and :func:`mapping` make them.
+A task's state travels inside its value: :data:`SKIPPED` is the output of a task that was skipped,
+:data:`FAILED` the default of an input whose task may have failed, so that no text at all reads as failed.
+As values both are ``None``, as in Airflow. The outputs of a loop's tasks come as a list of texts: as a
+value it is the list of those that are not ``None``, as states each text counts as one task, and an empty
+list as one skipped task. :func:`state_of` and :func:`decide` are what the container itself uses.
+
+Nodes
+-----
+Where a configuration needs a value it holds a *node*, JSON of one of these forms; anything else stands for
+itself, with nodes inside lists and dicts. :func:`from_input`, :func:`constant`, :func:`mapping`,
+:func:`known_object` make them.
+
+``{"$in": name}``
+    the value of an input parameter, decoded. ``"get": key`` takes one item of a dict; ``"text": true`` the
+    text undecoded; ``"raw": true`` the parameter's JSON as it is (a component's output).
+``{"$lit": data}``
+    a constant in tagged form.
+``{"$tuple": [node, ...]}``, ``{"$dict": [[key, value], ...]}``
+    a tuple of nodes; a dict of nodes: an argument in the author's code keeps its keys, as in Airflow.
+``{"$zip": [node, ...], "fill": node}``, ``{"$concat": [node, ...]}``
+    lists, as Airflow's ``XComArg.zip`` (``fill`` is optional) and ``concat`` make them.
+``{"$object": {attribute: node}}``
+    an object with these attributes and no others, for ``dag_run``.
+``{"$value": true}``
+    the task's own value; in ``expand`` alone.
+
+Configuration
+-------------
+A *configuration* says what the container runs. :func:`python_config`, :func:`bash_config`,
+:func:`gate_config` and :func:`mark_config` build it; what the compiler adds for the place a task has in the
+pipeline it writes into the dict itself. All of this is optional:
+
+``skips``: bool
+    an AirflowSkipException or a skip exit code writes the outputs of a skipped task: ``Output`` is
+    :data:`SKIPPED`, ``Text`` is ``null``, a loop's items are ``[]``, a typed output is its type's zero.
+    Without it a skip is a failure.
+``gate``: {"rule", "states", "setup_states", "setups", "follow", "unrun"}
+    decides first of all, by :func:`decide`, whether the task runs. All but ``rule`` are lists of inputs:
+    the direct upstream tasks; those of them that are setups; the indirect setups; texts ``run`` and
+    ``skip``. ``unrun`` maps an input to the gate of its task: if that gate says *fail*, the task counts as
+    upstream_failed and not as failed, which ``one_done`` tells apart. *skip* writes the outputs of a
+    skipped task; *fail* ends the task with an error of type ``UpstreamFailed``.
+``follow``: {output: {"keep": [id, ...] or null, "if_skipped": "run" or "skip"}}
+    STRING outputs ``run`` or ``skip`` for the followers of a branch (with ``branch``: true and ``ids``, all
+    ids that it may choose: run if one of ``keep`` is chosen) or of a short circuit (``keep`` null: run if
+    the value is true). ``if_skipped`` is written when the task itself is skipped.
+``mapped_over``: bool
+    tasks are mapped over the value: an error if it is not a list, tuple or dict.
+``expand``: {output: {"form": "product", "fields": [[name, node], ...], "text": [name, ...]}}
+    LIST outputs: the items of a loop, see :func:`expand_items`. Or {"form": "kwargs", "field": name,
+    "node": node}, for expand_kwargs whose keys are not known. No field may be called ``index``.
+``typed``: {output: type}
+    outputs that hold the value as a component takes it: NUMBER_INTEGER, NUMBER_DOUBLE, BOOLEAN, LIST,
+    STRUCT. A value that is not such a thing in plain JSON is an error.
+``handoff``: bool, ``name``: text
+    writes ``Output`` to ``airflow_handoff/<name>.json`` in the job's folder too. A task that hands over so
+    must not be cached.
+``from_handoff``: {input: name}
+    inputs that come from such files; :data:`FAILED` where there is none.
+
+Kind ``gate`` runs no code: its outputs are ``Decision`` (``run`` or ``skip``), those of ``relay``
+({output: input}, copied) and those of ``expand``. Kind ``mark`` writes ``outputs`` and nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +81,7 @@ import ast
 import functools
 import importlib.resources
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,24 +93,35 @@ __all__ = [
     "CONFIG_VERSION",
     "DEFAULT_INLINE_LIMIT",
     "ERROR_FILE",
+    "FAILED",
+    "NO_RETRY_FILE",
+    "RULES",
+    "SKIPPED",
+    "TOLERANT_RULES",
     "VALUE_FILE",
     "Reference",
     "argument_cost",
     "bash_config",
     "config_text",
     "constant",
+    "decide",
     "decode",
     "embedded_source",
     "encode",
     "escape_literal",
+    "expand_items",
     "from_input",
+    "gate_config",
     "is_reference",
+    "known_object",
     "mapping",
+    "mark_config",
     "python_config",
+    "state_of",
 ]
 
 #: Version of the configuration; the entry point refuses another one.
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 #: How many bytes of :func:`argument_cost` one value may have before it travels by file. Linux allows
 #: 131072 bytes for one argument, and several values may have to share it.
 DEFAULT_INLINE_LIMIT = 24_000
@@ -62,6 +129,33 @@ DEFAULT_INLINE_LIMIT = 24_000
 ERROR_FILE = "airflow_error.json"
 #: File beside the executor output that holds a value too large to be an argument.
 VALUE_FILE = "airflow_value.json"
+#: File beside the executor output that an AirflowFailException leaves; later attempts fail with it.
+NO_RETRY_FILE = "airflow_no_retry.json"
+
+#: Output of a task that was skipped.
+SKIPPED = entrypoint.SKIPPED
+#: Default of an input from a task that may have failed.
+FAILED = entrypoint.FAILED
+#: Every trigger rule of Airflow, under its name there.
+RULES = frozenset(
+    {
+        "all_success",
+        "all_failed",
+        "all_done",
+        "all_done_min_one_success",
+        "all_done_setup_success",
+        "always",
+        "none_failed",
+        "none_failed_min_one_success",
+        "none_skipped",
+        "one_done",
+        "one_failed",
+        "one_success",
+        "all_skipped",
+    }
+)
+#: Trigger rules that can run a task though something before it failed.
+TOLERANT_RULES = RULES - {"all_success", "none_failed", "none_failed_min_one_success", "always"}
 
 _TOO_DEEP = "the value is nested too deeply to be written as JSON"
 #: As a keyword argument of the author's function: leave it out, so that the function's default holds.
@@ -69,6 +163,7 @@ ABSENT = entrypoint.ABSENT
 
 argument_cost = entrypoint.argument_cost
 escape_literal = entrypoint.escape_literal
+state_of = entrypoint.state_of
 
 #: A JSON tree that the entry point turns into a value; see the module's docstring.
 Node = Any
@@ -95,6 +190,53 @@ def decode(text: str, read: Callable[[str], bytes] | None = None) -> Any:
     try:
         return entrypoint.decode(text, read)
     except entrypoint.ProtocolError as error:
+        raise VertexValueError(str(error)) from None
+
+
+def decide(
+    rule: str,
+    states: Sequence[str],
+    setup_states: Sequence[str] = (),
+    setups: Sequence[str] = (),
+    follow: Sequence[str] = (),
+) -> str:
+    """Return ``run``, ``skip`` or ``fail``: what Airflow decides for a task once all before it have ended.
+
+    Runs in the worker, the triggerer and the container. The states are ``success``, ``skipped``, ``failed``
+    and ``upstream_failed``; *fail* is Airflow's upstream_failed.
+
+    :param rule: one of :data:`RULES`.
+    :param states: of the direct upstream tasks, setups among them.
+    :param setup_states: those of ``states`` that come from setup tasks.
+    :param setups: states of the setups that stand indirectly before the task.
+    :param follow: ``run`` or ``skip`` of each branch or short circuit before the task.
+    :raises VertexValueError: ``rule`` is unknown.
+    """
+    if rule not in RULES:
+        raise VertexValueError(f"trigger rule: found {rule!r}; allowed: {', '.join(sorted(RULES))}")
+    return entrypoint.decide(rule, states, setup_states, setups, follow)
+
+
+def expand_items(
+    form: str, fields: Sequence[tuple[str, Any]], text: Collection[str], keep: Callable[[str, str], str]
+) -> list[dict[str, str]]:
+    """Return the items of a loop in Airflow's order: ``index`` and each field's protocol text.
+
+    Runs in the worker at submit, for values that are known there; tasks use the same function.
+
+    :param form: ``product`` (``expand``: every combination, the last field changing fastest) or ``kwargs``
+        (``expand_kwargs``: one field, whose items are dicts of arguments).
+    :param fields: names and values; of a dict the pairs are the items.
+    :param text: fields wanted as bare text too, under their name with ``__text`` behind it.
+    :param keep: takes a protocol text and a hint for a file's name, unique within the call, and returns
+        the text or the reference to the file it wrote.
+    :raises VertexValueError: a value has no items, or an item cannot be carried.
+    """
+    if any(name == "index" for name, _ in fields):
+        raise VertexValueError("expand_items: found a field called 'index'; allowed: any other name")
+    try:
+        return entrypoint.expand_items(form, fields, text, keep)
+    except entrypoint.VertexRuntimeError as error:
         raise VertexValueError(str(error)) from None
 
 
@@ -133,18 +275,26 @@ class Reference:
         return f"@{self.uri}#sha256={self.sha256}&size={self.size}"
 
 
-def from_input(name: str, *, get: str | None = None, text: bool = False) -> Node:
+def from_input(name: str, *, get: str | None = None, text: bool = False, raw: bool = False) -> Node:
     """Return the node for an input parameter's value.
 
     :param get: take this item of the value, a dict; a missing one is ``None``, as for a missing XCom.
     :param text: take the parameter's text as it is, without decoding.
+    :param raw: take the parameter's JSON as it is: an output of a component.
     """
     node: dict[str, Any] = {"$in": name}
     if get is not None:
         node["get"] = get
     if text:
         node["text"] = True
+    if raw:
+        node["raw"] = True
     return node
+
+
+def known_object(attributes: Mapping[str, Node]) -> Node:
+    """Return the node for an object of Airflow's context of which these attributes are known."""
+    return {"$object": dict(attributes)}
 
 
 def constant(value: object) -> Node:
@@ -209,6 +359,10 @@ def python_config(
     postponed: bool = True,
     args: Sequence[Node] = (),
     kwargs: Mapping[str, Node] | None = None,
+    spread: Node = None,
+    context: Mapping[str, Node] | None = None,
+    objects: Mapping[str, Mapping[str, Node]] | None = None,
+    branch: bool = False,
     output: bool = True,
     text_output: bool = False,
     inline_limit: int = DEFAULT_INLINE_LIMIT,
@@ -227,6 +381,12 @@ def python_config(
         signature; those of functions and classes inside it are evaluated as in the author's file.
     :param args: a node per positional argument.
     :param kwargs: a node per keyword argument.
+    :param spread: node of a dict whose items are keyword arguments too, as expand_kwargs gives them.
+    :param context: for a function with ``**context``: a node per known key of Airflow's context, an object
+        as :func:`known_object`. :data:`ABSENT` ones are left out, and ``kwargs`` go before them.
+    :param objects: keyword arguments that are objects of Airflow's context, as ``dag_run``: a node per
+        attribute.
+    :param branch: the value is a branch's choice; the compiler adds ``ids`` and ``follow``.
     :param output: the task declares the output ``Output``; otherwise its value is dropped.
     :param text_output: write the output ``Text`` too: a ``str`` as it is, other values as JSON.
     :param inline_limit: :func:`argument_cost` above which the value goes into a file.
@@ -235,7 +395,9 @@ def python_config(
     """
     return {
         **_common("python", task, output, text_output, inline_limit, packages, pip_index_urls),
-        **_function(function, source, file, line, postponed, args, kwargs),
+        **_function(function, source, file, line, postponed, args, kwargs, objects),
+        **_context(spread, context),
+        **({"branch": True} if branch else {}),
     }
 
 
@@ -250,6 +412,9 @@ def bash_config(
     postponed: bool = True,
     args: Sequence[Node] = (),
     kwargs: Mapping[str, Node] | None = None,
+    spread: Node = None,
+    context: Mapping[str, Node] | None = None,
+    objects: Mapping[str, Mapping[str, Node]] | None = None,
     env: Node = None,
     append_env: bool = False,
     cwd: Node = None,
@@ -269,7 +434,7 @@ def bash_config(
     :param env: node of the command's environment, a dict of strings; ``None`` inherits the container's.
     :param append_env: add ``env`` to the container's environment instead of replacing it.
     :param cwd: node of the folder to run in; ``None`` is a fresh temporary folder.
-    :param skip_exit_codes: exit codes that ask for a skip; the task's error then says so.
+    :param skip_exit_codes: exit codes that ask for a skip; see ``skips``.
     :raises ValueError: neither or both of ``command`` and ``function`` are given.
     """
     if (command is None) == (function is None):
@@ -277,7 +442,10 @@ def bash_config(
     what = (
         {"command": command}
         if function is None
-        else _function(function, source, file, line, postponed, args, kwargs)
+        else {
+            **_function(function, source, file, line, postponed, args, kwargs, objects),
+            **_context(spread, context),
+        }
     )
     return {
         **_common("bash", task, output, text_output, inline_limit, packages, pip_index_urls),
@@ -289,24 +457,121 @@ def bash_config(
     }
 
 
+def gate_config(
+    *,
+    task: str,
+    gate: Mapping[str, Any] | None = None,
+    relay: Mapping[str, str] | None = None,
+    expand: Mapping[str, Mapping[str, Any]] | None = None,
+    inline_limit: int = DEFAULT_INLINE_LIMIT,
+) -> dict[str, Any]:
+    """Return the configuration of a task that decides for others, copies texts and makes items of loops.
+
+    It needs nothing but the standard library.
+
+    :param task: Airflow task id it decides for, for the log.
+    :param gate: what decides, see the module's docstring; ``None`` says ``run``.
+    :param relay: outputs that are copies of inputs.
+    :param expand: outputs that are the items of loops; empty when the decision is ``skip``.
+    :param inline_limit: :func:`argument_cost` above which an item goes into a file.
+    """
+    optional = {"gate": gate, "relay": relay, "expand": expand}
+    return {
+        "v": CONFIG_VERSION,
+        "kind": "gate",
+        "task": task,
+        "inline_limit": inline_limit,
+        **{key: dict(value) for key, value in optional.items() if value},
+    }
+
+
+def mark_config(*, task: str, outputs: Mapping[str, object]) -> dict[str, Any]:
+    """Return the configuration of a task that stands for one that is not run.
+
+    It needs nothing but the standard library.
+
+    :param task: Airflow task id it stands for, for the log.
+    :param outputs: its outputs, each a JSON value of the output's type.
+    """
+    return {"v": CONFIG_VERSION, "kind": "mark", "task": task, "outputs": dict(outputs)}
+
+
 def config_text(config: Mapping[str, Any]) -> str:
     """Return a configuration as the text of a command's argument: JSON that holds no placeholder."""
     return entrypoint.dump(config)
 
 
-@functools.cache
-def embedded_source() -> str:
+def embedded_source(config: Mapping[str, Any] | None = None) -> str:
     """Return the entry point as the text that goes into a container's command.
 
     Docstrings, comments, annotations and imports for type checkers are gone and indentation is one
-    space; the text depends on nothing but the entry point's own code.
+    space; the text depends on nothing but the entry point's own code and on what ``config`` uses.
+
+    :param config: the complete configuration the text will run; parts it does not need are left out.
+        ``None`` leaves nothing out.
     """
+    parts = _parts()
+    names = (name for part in parts for name in part.names)
+    return _joined(frozenset(name for name in names if config is None or _is_used(name, config)))
+
+
+def _is_used(name: str, config: Mapping[str, Any]) -> bool:
+    """Say whether a configuration reaches a function of the entry point that is found by name."""
+    way, _, what = name.partition("_")
+    if way == "run":
+        return bool(what == config.get("kind"))
+    if way == "use":
+        return bool(config.get(what))
+    return way == "node" and f'"${what}"' in config_text(config)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One statement of the entry point: the names it defines, those it needs, and its text."""
+
+    names: frozenset[str]
+    needs: frozenset[str]
+    text: str
+
+
+@functools.cache
+def _parts() -> tuple[_Part, ...]:
     source = importlib.resources.files("airflow_vertex_provider.runtime").joinpath("entrypoint.py")
-    tree = _Stripper().visit(ast.parse(source.read_text(encoding="utf-8")))
-    lines = ast.unparse(ast.fix_missing_locations(tree)).split("\n")
-    # No string of the entry point spans lines, so every leading blank is indentation.
-    indents = (len(line) - len(line.lstrip(" ")) for line in lines)
-    return "\n".join(" " * (i // 4) + line[i:] for i, line in zip(indents, lines, strict=True) if line) + "\n"
+    tree = ast.fix_missing_locations(_Stripper().visit(ast.parse(source.read_text(encoding="utf-8"))))
+    parts = []
+    for statement in tree.body:
+        lines = ast.unparse(statement).split("\n")
+        # No string of the entry point spans lines, so every leading blank is indentation.
+        indents = (len(line) - len(line.lstrip(" ")) for line in lines)
+        text = "\n".join(" " * (i // 4) + line[i:] for i, line in zip(indents, lines, strict=True) if line)
+        names = (
+            {statement.name}
+            if isinstance(statement, ast.FunctionDef | ast.ClassDef)
+            else {item.id for item in statement.targets if isinstance(item, ast.Name)}
+            if isinstance(statement, ast.Assign)
+            else set()
+        )
+        needs = {item.id for item in ast.walk(statement) if isinstance(item, ast.Name)}
+        parts.append(_Part(frozenset(names), frozenset(needs), text))
+    return tuple(parts)
+
+
+@functools.cache
+def _joined(wanted: frozenset[str]) -> str:
+    """Return the text of the parts that define ``wanted`` and of all that they and the rest need."""
+    parts = _parts()
+    needed = set(wanted)
+    chosen: set[int] = set()
+    while True:
+        found = {
+            number
+            for number, part in enumerate(parts)
+            if number not in chosen and (not part.names or part.names & needed)
+        }
+        if not found:
+            return "".join(part.text + "\n" for number, part in enumerate(parts) if number in chosen)
+        chosen |= found
+        needed |= {name for number in found for name in parts[number].needs}
 
 
 class _Stripper(ast.NodeTransformer):
@@ -377,7 +642,9 @@ def _function(
     postponed: bool,
     args: Sequence[Node],
     kwargs: Mapping[str, Node] | None,
+    objects: Mapping[str, Mapping[str, Node]] | None,
 ) -> dict[str, Any]:
+    known = {name: known_object(attributes) for name, attributes in (objects or {}).items()}
     return {
         "function": function,
         "source": source,
@@ -385,5 +652,12 @@ def _function(
         "line": line,
         "postponed": postponed,
         "args": list(args),
-        "kwargs": dict(kwargs or {}),
+        "kwargs": {**(kwargs or {}), **known},
+    }
+
+
+def _context(spread: Node, context: Mapping[str, Node] | None) -> dict[str, Any]:
+    return {
+        **({"spread": spread} if spread is not None else {}),
+        **({"context": dict(context)} if context else {}),
     }

@@ -92,7 +92,7 @@ class Container:
             self.python,
             "-u",
             "-c",
-            embedded_source(),
+            embedded_source(config),
             config_text(config),
             json.dumps(executor_input, separators=(",", ":")),
         ]

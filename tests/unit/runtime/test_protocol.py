@@ -26,6 +26,7 @@ from airflow_vertex_provider.runtime import entrypoint
 from airflow_vertex_provider.runtime.protocol import (
     ABSENT,
     DEFAULT_INLINE_LIMIT,
+    SKIPPED,
     Reference,
     argument_cost,
     bash_config,
@@ -36,8 +37,10 @@ from airflow_vertex_provider.runtime.protocol import (
     encode,
     escape_literal,
     from_input,
+    gate_config,
     is_reference,
     mapping,
+    mark_config,
     python_config,
 )
 
@@ -480,17 +483,43 @@ def test_embedded_text_is_the_entry_points_code_alone() -> None:
     assert text.isascii()
     assert '"""' not in text
     assert "typing" not in text
-    # It stands in every task of the spec, and beside the values in one argument.
-    assert len(text) < 19_000
     defined = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert defined == {
         name
         for name, item in vars(entrypoint).items()
         if getattr(item, "__module__", "") == entrypoint.__name__
     } | {"AirflowException", "AirflowSkipException", "AirflowFailException"}
+    assert len(text) < 30_000
     ast.parse(text, feature_version=(3, 8))
     scope: dict[str, Any] = {"__name__": "embedded"}
     exec(compile(text, "embedded", "exec"), scope)
     for value in HORRORS:
         assert scope["encode"](value) == encode(value)
         assert same(scope["decode"](encode(value)), value)
+
+
+def called(**options: Any) -> dict[str, Any]:
+    return python_config(
+        task="g.t", function="f", source="def f():\n    pass", file="d.py", line=3, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (mark_config(task="g.t", outputs={"Output": SKIPPED}), 4_700),
+        (gate_config(task="g.t", gate={"rule": "one_failed", "states": ["a"]}), 7_800),
+        (called(), 18_000),
+        (bash_config(task="g.t", command="true"), 18_000),
+        ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 21_000),
+    ],
+    ids=["mark", "gate", "python", "bash", "gated"],
+)
+def test_a_task_carries_only_the_parts_it_needs(config: dict[str, Any], limit: int) -> None:
+    # It stands in every task of the spec, and beside the values in one argument.
+    text = embedded_source(config)
+    assert len(text) < limit
+    assert text == embedded_source(json.loads(config_text(config)))
+    whole = embedded_source().splitlines()
+    lines = iter(whole)
+    assert all(line in lines for line in text.splitlines())
