@@ -172,7 +172,8 @@ def _copy(text: str, parts: urllib.parse.SplitResult, folder: Path) -> Path:
     if registry and len(names) != 4:
         raise ComponentError(
             repr(text),
-            "https://<location>-kfp.pkg.dev/<project>/<repository>/<package>/<version or sha256:digest> (L06)",
+            "https://<location>-kfp.pkg.dev/<project>/<repository>/<package>/<version>, best a sha256:... "
+            "one (L06)",
         )
     if not names or any(name in (".", "..") or "\0" in name for name in names):
         raise ComponentError(repr(text), "the URL of a file")
@@ -240,7 +241,8 @@ def _read(specification: Mapping[str, Any], others: list[Any], what: str) -> Com
             f"{what} with settings for Kubernetes", "one without: Vertex AI has no place for them"
         )
     try:
-        json.dumps(specification, allow_nan=False)
+        # One order, whatever the order of a protocol buffer's map is in this process.
+        specification = json.loads(json.dumps(specification, allow_nan=False, sort_keys=True))
         found = _taken_out(specification)
         inputs = dict(_inputs(found))
         outputs = _outputs(found)

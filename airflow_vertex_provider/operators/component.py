@@ -18,12 +18,12 @@ class VertexComponentOperator(BaseOperator):
 
     The component's inputs and their types are checked while the DAG is parsed. An argument is a literal, a
     template, or the output of another task; an artifact comes from another component of the group. The
-    single output ``Output`` is the task's value; several outputs are a dict by name, and ``op.output["name"]``
-    is one of them. Stands inside a ``VertexTaskGroup`` only.
+    single output ``Output`` is the task's value; several outputs are a dict by name, and
+    ``op.output["name"]`` is one of them. Stands inside a ``VertexTaskGroup`` only.
 
     :param component: a component object of kfp; the path (a relative one starts at the DAG file's folder) or
-        ``file://`` URL of a file that kfp 2 compiled; or an ``https`` address, of Artifact Registry for one, of
-        which a copy lies in the folder ``vertex_components`` beside the DAG file. Nothing is fetched at parse.
+        ``file://`` URL of a file that kfp 2 compiled; or an ``https`` address, of Artifact Registry for one,
+        of which a copy lies in the folder ``vertex_components`` beside the DAG file. Nothing is fetched.
     :param arguments: input name to value.
     """
 

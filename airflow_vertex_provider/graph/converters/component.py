@@ -73,18 +73,18 @@ def _inputs(arguments: Any, component: Component, values: Values) -> dict[str, S
             "into a mapped task group and give the group's argument to an input",
         )
         return {}
-    for name in arguments:
+    found: dict[str, Source] = {}
+    for name, value in arguments.items():
         if name not in component.inputs:
             values.refuse(
                 "arguments", repr(name), f"inputs of component {component.name!r}: {known or 'it has none'}"
             )
-    found: dict[str, Source] = {}
+            continue
+        source = source_of(values, f"arguments[{name!r}]", component.inputs[name], value)
+        if source is not None:
+            found[name] = source
     for name, port in component.inputs.items():
-        if name in arguments:
-            source = source_of(values, f"arguments[{name!r}]", port, arguments[name])
-            if source is not None:
-                found[name] = source
-        elif not port.optional:
+        if name not in arguments and not port.optional:
             what = (
                 "an output of another component" if is_artifact(port.type) else f"a value of type {port.type}"
             )
