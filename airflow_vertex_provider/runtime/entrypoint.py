@@ -595,22 +595,25 @@ def texts_of(names: Iterable[str], inputs: dict[str, Any]) -> list[str]:
     return texts
 
 
+def states_of(names: Iterable[Any], inputs: dict[str, Any]) -> list[str]:
+    """Return the states that inputs tell; a gate in place of a name stands for a task that runs nothing."""
+    states: list[str] = []
+    for name in names:
+        if isinstance(name, dict):
+            verdict = judge(name, inputs)[0]
+            states.append({"run": "success", "skip": "skipped", "fail": "upstream_failed"}[verdict])
+        else:
+            states += map(state_of, texts_of([name], inputs))
+    return states
+
+
 def judge(gate: dict[str, Any], inputs: dict[str, Any]) -> tuple[str, str]:
     """Return what :func:`decide` says of a gate's inputs, and why."""
-    unrun = gate.get("unrun", {})
-
-    def states(key: str) -> list[str]:
-        found = []
-        for name in gate.get(key, ()):
-            for text in texts_of([name], inputs):
-                state = state_of(text)
-                if state == "failed" and name in unrun and judge(unrun[name], inputs)[0] == "fail":
-                    state = "upstream_failed"
-                found.append(state)
-        return found
-
-    found, setups, follow = states("states"), states("setups"), texts_of(gate.get("follow", ()), inputs)
-    verdict = decide(gate["rule"], found, states("setup_states"), setups, follow)
+    found, setup_states, setups = [
+        states_of(gate.get(key, ()), inputs) for key in ("states", "setup_states", "setups")
+    ]
+    follow = texts_of(gate.get("follow", ()), inputs)
+    verdict = decide(gate["rule"], found, setup_states, setups, follow)
     if "skip" in follow:
         return verdict, "an earlier task chose to skip it"
     if setups.count("success") < len(setups):
@@ -655,7 +658,7 @@ def items_of(value: Any) -> Any:
     """Return the items that tasks are mapped over; of a dict its pairs, as in Airflow."""
     if value is None:
         raise XComForMappingNotPushed("did not push a value, though tasks are mapped over it")
-    if not isinstance(value, (list, tuple, dict, bytes)):
+    if not isinstance(value, (list, tuple, dict)):
         raise UnmappableXComTypePushed(
             "tasks are mapped over the value, so it must be a list, tuple or dict, not %s"
             % type(value).__name__

@@ -47,12 +47,12 @@ pipeline it writes into the dict itself. All of this is optional:
     an AirflowSkipException or a skip exit code writes the outputs of a skipped task: ``Output`` is
     :data:`SKIPPED`, ``Text`` is ``null``, a loop's items are ``[]``, a typed output is its type's zero.
     Without it a skip is a failure.
-``gate``: {"rule", "states", "setup_states", "setups", "follow", "unrun"}
+``gate``: {"rule", "states", "setup_states", "setups", "follow"}
     decides first of all, by :func:`decide`, whether the task runs. All but ``rule`` are lists of inputs:
     the direct upstream tasks; those of them that are setups; the indirect setups; texts ``run`` and
-    ``skip``. ``unrun`` maps an input to the gate of its task: if that gate says *fail*, the task counts as
-    upstream_failed and not as failed, which ``one_done`` tells apart. *skip* writes the outputs of a
-    skipped task; *fail* ends the task with an error of type ``UpstreamFailed``.
+    ``skip``. In place of an input that tells a state may stand another such gate, for a task that runs
+    nothing. *skip* writes the outputs of a skipped task; *fail* ends the task with an error of type
+    ``UpstreamFailed``.
 ``follow``: {output: {"keep": [id, ...] or null, "if_skipped": "run" or "skip"}}
     STRING outputs ``run`` or ``skip`` for the followers of a branch (with ``branch``: true and ``ids``, all
     ids that it may choose: run if one of ``keep`` is chosen) or of a short circuit (``keep`` null: run if
