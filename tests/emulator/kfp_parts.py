@@ -140,8 +140,8 @@ def report(folder: str, status: dsl.PipelineTaskFinalStatus):
 
 @dsl.component(base_image="python:3.11")
 def read_list(items: dsl.Input[list[dsl.Dataset]]) -> str:
-    """Read the texts of a list of artifacts."""
-    return ",".join(open(item.path).read() for item in items)  # noqa: PTH123
+    """Read the texts of a list of artifacts; kfp gives None for an empty one."""
+    return ",".join(open(item.path).read() for item in items or [])  # noqa: PTH123
 
 
 def spec(function: Callable[..., Any], name: str = "structured") -> Json:
