@@ -24,6 +24,8 @@ from airflow_vertex_provider.runtime import entrypoint
 #: What a function may look up without bringing it along. ``__name__`` is there too, as ``"__main__"``.
 _PROVIDED = frozenset(vars(builtins)) | {"__name__", "__builtins__", "__annotations__"}
 _READS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+#: Airflow's function that gives the running task's context, wherever it is called.
+CONTEXT_GETTER = "get_current_context"
 #: Parsed files kept; the DAG processor reads one file at a time.
 _FILES_KEPT = 32
 
@@ -58,7 +60,8 @@ class CarriedFunction:
     :param file: name of the author's file, without folders: those differ from host to host.
     :param line: line of the file that ``source`` begins at, counted from 1.
     :param postponed: the file says ``from __future__ import annotations``.
-    :param uses: Airflow's exception classes that the body names, for example ``AirflowSkipException``.
+    :param uses: what the body names of Airflow: exception classes, for example ``AirflowSkipException``, and
+        ``get_current_context``.
     """
 
     name: str
@@ -221,7 +224,7 @@ def _carry(function: types.FunctionType) -> CarriedFunction:
         used
         for part in _code_objects(compiled)
         for used in part.co_names
-        if used.startswith("Airflow") and used.endswith("Exception")
+        if used == CONTEXT_GETTER or (used.startswith("Airflow") and used.endswith("Exception"))
     )
     return CarriedFunction(name, source, Path(path).name, place.first, file.postponed, uses)
 

@@ -17,18 +17,14 @@ MAX_BACKOFF = 3600.0
 
 #: Operator attribute -> (whether its value keeps Airflow's default meaning, what is allowed).
 _MUST_BE_DEFAULT: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "trigger_rule": (
-        lambda value: getattr(value, "value", value) == "all_success",
-        "all_success; other trigger rules are not carried yet",
-    ),
     "depends_on_past": (lambda value: not value, "False: the pipeline does not know earlier runs"),
     "wait_for_downstream": (lambda value: not value, "False: the pipeline does not know earlier runs"),
-    "max_active_tis_per_dag": (lambda value: value is None, "None; limit the DAG's runs instead"),
-    "max_active_tis_per_dagrun": (lambda value: value is None, "None; draw edges instead"),
     "resources": (lambda value: value is None, 'None; use executor_config={"vertex": {"resources": ...}}'),
     "run_as_user": (lambda value: value is None, "None; the image decides the user"),
-    "is_setup": (lambda value: not value, "a normal task; setup tasks are not carried yet"),
-    "is_teardown": (lambda value: not value, "a normal task; teardown tasks are not carried yet"),
+    "map_index_template": (
+        lambda value: value is None,
+        "None: it is rendered beside the running task, which is in Vertex AI",
+    ),
     "render_template_as_native_obj": (lambda value: value is None, "None; set it on the DAG"),
     "_pre_execute_hook": (
         lambda value: value is None,
@@ -37,6 +33,8 @@ _MUST_BE_DEFAULT: dict[str, tuple[Callable[[Any], bool], str]] = {
     "_post_execute_hook": (lambda value: value is None, "None; use a task after the group"),
 }
 
+#: Where an author writes about a task; Airflow shows the first kind alike.
+_DOCS = ("doc_md", "doc", "doc_rst", "doc_json", "doc_yaml")
 #: Attributes that authors know by another name.
 _AUTHORS_NAMES = {"_pre_execute_hook": "pre_execute", "_post_execute_hook": "post_execute"}
 
@@ -67,27 +65,38 @@ def _params_problems(operator: Any) -> Iterator[Problem]:
 
 
 def retry_of(operator: Any) -> tuple[Retry | None, list[Problem]]:
-    """Translate the member's retries into the pipeline task's policy (L16).
+    """Translate the member's retries into the pipeline task's policy (L16). Runs at parse.
 
-    Airflow waits ``retry_delay`` before each attempt, twice as long each time with
-    ``retry_exponential_backoff``, at most ``max_retry_delay``.
+    Airflow waits ``retry_delay`` before each attempt. With ``retry_exponential_backoff`` it multiplies the
+    wait by that factor (2 for ``True``) from one attempt to the next, up to ``max_retry_delay``, which counts
+    only then, and adds up to as much again by chance; the service adds nothing, and waits one hour at most.
     """
     retries = operator.retries or 0
     if retries <= 0:
         return None, []
     problems = []
-    delay = _seconds(operator.retry_delay)
-    if delay > MAX_BACKOFF:
-        problems.append(Problem(operator.task_id, "retry_delay", f"{delay:g} s", "at most 3600 s (L16)"))
+
+    def refuse(name: str, found: str, allowed: str) -> None:
+        problems.append(Problem(operator.task_id, name, found, allowed))
+
     if getattr(operator, "retry_policy", None) is not None:
-        problems.append(
-            Problem(operator.task_id, "retry_policy", "a policy", "None; use retries and retry_delay")
-        )
-    longest = MAX_BACKOFF
-    if operator.max_retry_delay is not None:
-        longest = min(_seconds(operator.max_retry_delay), MAX_BACKOFF)
+        refuse("retry_policy", "a policy", "None; use retries and retry_delay")
+    delay = _seconds(operator.retry_delay)
     growth = operator.retry_exponential_backoff
-    factor = 1.0 if not growth else 2.0 if growth is True else max(float(growth), 1.0)
+    factor = 2.0 if growth is True else float(growth or 1.0)
+    if factor <= 0:
+        factor = 1.0
+    elif factor < 1:
+        refuse("retry_exponential_backoff", f"{factor:g}", "a factor of at least 1, or True for 2")
+    longest = MAX_BACKOFF
+    if factor != 1.0:
+        # Airflow's growing waits begin at one second.
+        delay = max(delay, 1.0)
+        if operator.max_retry_delay:
+            longest = min(_seconds(operator.max_retry_delay), MAX_BACKOFF)
+            delay = min(delay, longest)
+    if delay > MAX_BACKOFF:
+        refuse("retry_delay", f"{delay:g} s", "at most 3600 s (L16)")
     return Retry(retries, delay, factor, longest), problems
 
 
@@ -99,3 +108,9 @@ def timeout_of(operator: Any) -> float | None:
 
 def _seconds(value: timedelta | float) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def display_of(operator: Any) -> tuple[str, str]:
+    """Return the name that people read for a member, and what its author wrote about it. Runs at parse."""
+    docs = (getattr(operator, name, None) for name in _DOCS)
+    return str(operator.task_display_name), next((str(text) for text in docs if text), "")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.graph.converters.base import Conversion
-from airflow_vertex_provider.graph.converters.python import function_call
+from airflow_vertex_provider.graph.converters.functions import function_call
+from airflow_vertex_provider.graph.converters.settings import skip_codes
 from airflow_vertex_provider.graph.model import TaskKind
+from airflow_vertex_provider.graph.template_files import with_files
 from airflow_vertex_provider.runtime import protocol
 
 if TYPE_CHECKING:
@@ -16,43 +18,53 @@ OPERATOR = "airflow.providers.standard.operators.bash.BashOperator"
 DECORATED = "airflow.providers.standard.decorators.bash._BashDecoratedOperator"
 CLASSES = (OPERATOR, DECORATED)
 LEAVES_VALUE = True
-
-#: What Airflow takes for "skip me" if the author says nothing else.
-DEFAULT_SKIP_CODES = [99]
+TITLE = "@task.bash, BashOperator"
 
 
 def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
-    if list(operator.skip_on_exit_code) != DEFAULT_SKIP_CODES:
-        values.refuse(
-            "skip_on_exit_code",
-            operator.skip_on_exit_code,
-            "the default; skips inside a Vertex pipeline are not carried yet",
-        )
+    codes = skip_codes(operator.skip_on_exit_code, values)
     if operator.output_encoding != "utf-8":
         values.refuse("output_encoding", operator.output_encoding, "utf-8")
     if getattr(operator.output_processor, "__module__", None) != OPERATOR.rpartition(".")[0]:
         values.refuse(
             "output_processor", operator.output_processor, "none; process the output in the next task"
         )
-    what: dict[str, Any] | None
+    what: dict[str, Any] = {"command": ""}
+    extra: dict[str, Any] = {}
+    may_skip = bool(codes)
     if type(operator).__qualname__ == DECORATED.rpartition(".")[2]:
-        what = function_call(operator, values)
+        call = function_call(operator, values)
+        if call is not None:
+            what, extra = dict(call.config), dict(call.extra)
+            may_skip = may_skip or call.may_skip
     else:
-        command = operator.bash_command
-        if isinstance(command, str) and command.endswith(tuple(operator.template_ext)):
-            values.refuse(
-                "bash_command",
-                command,
-                "the command itself; command files are not read yet (a trailing space marks a command "
-                "that only ends like a file name)",
-            )
-        what = {"command": values.node("bash_command", command)}
-    payload = protocol.bash_config(
+        what = {"command": values.node("bash_command", _command(operator, values))}
+    config = protocol.bash_config(
         task=operator.task_id,
-        env=None if operator.env is None else values.node("env", operator.env),
+        env=_node(operator, "env", values),
         append_env=bool(operator.append_env),
-        cwd=None if operator.cwd is None else values.node("cwd", operator.cwd),
-        **(what or {"command": ""}),
+        cwd=_node(operator, "cwd", values),
+        skip_exit_codes=codes,
+        **what,
     )
-    return Conversion(TaskKind.BASH, payload)
+    return Conversion(TaskKind.BASH, {**config, **extra}, may_skip=may_skip)
+
+
+def _command(operator: Any, values: Values) -> Any:
+    """Return the command, or the text of the file that holds it."""
+    given = operator.bash_command
+    command = with_files(operator, "bash_command", given, values)
+    endings = tuple(operator.template_ext)
+    if command is not given and isinstance(command, str) and command.endswith(endings):
+        values.refuse(
+            "bash_command",
+            f"{given}, whose last line ends with {' or '.join(endings)}",
+            "a file that ends with a line feed: Airflow takes such a text for the name of a file again",
+        )
+    return command
+
+
+def _node(operator: Any, name: str, values: Values) -> Any:
+    value = getattr(operator, name)
+    return None if value is None else values.node(name, with_files(operator, name, value, values))

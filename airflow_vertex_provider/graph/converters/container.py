@@ -19,13 +19,25 @@ LEAVES_VALUE = False
 
 def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
-    payload = {
-        "command": _parts("command", operator.command, values),
-        "arguments": _parts("arguments", operator.arguments, values),
-        "env": _environment(operator.env, values),
-    }
+    payload = container_payload(
+        values,
+        command=("command", operator.command),
+        arguments=("arguments", operator.arguments),
+        env=("env", operator.env),
+    )
     settings = {"image": operator.image} if operator.image is not None else {}
     return Conversion(TaskKind.CONTAINER, payload, settings)
+
+
+def container_payload(
+    values: Values, *, command: tuple[str, Any], arguments: tuple[str, Any], env: tuple[str, Any]
+) -> dict[str, Any]:
+    """Return the payload of a CONTAINER task; each argument is the operator's name for it and the value."""
+    return {
+        "command": _parts(*command, values),
+        "arguments": _parts(*arguments, values),
+        "env": _environment(*env, values),
+    }
 
 
 def _parts(field: str, items: Any, values: Values) -> list[list[Any]]:
@@ -35,21 +47,21 @@ def _parts(field: str, items: Any, values: Values) -> list[list[Any]]:
     return [values.part(f"{field}[{index}]", item) for index, item in enumerate(items)]
 
 
-def _environment(env: Any, values: Values) -> dict[str, list[Any]]:
+def _environment(name: str, env: Any, values: Values) -> dict[str, list[Any]]:
     if not isinstance(env, Mapping) or len(env) > checks.MAX_ENV:
         values.refuse(
-            "env", env, f"a dict of at most {checks.MAX_ENV} variables, each a text, a template or an output"
+            name, env, f"a dict of at most {checks.MAX_ENV} variables, each a text, a template or an output"
         )
         return {}
     parts = {}
-    for name, item in env.items():
-        field = f"env[{name!r}]"
+    for variable, item in env.items():
+        field = f"{name}[{variable!r}]"
         try:
-            checks.variable_name("env", name)
+            checks.variable_name(name, variable)
         except VertexSettingsError as error:
-            values.refuse(field, repr(name), error.allowed)
+            values.refuse(field, repr(variable), error.allowed)
             continue
-        if item == "":
+        if item == "" or item is None:
             values.refuse(field, repr(item), "a text that is not empty (L14)")
-        parts[name] = values.part(field, item)
+        parts[variable] = values.part(field, item)
     return parts

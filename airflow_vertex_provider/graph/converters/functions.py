@@ -1,0 +1,240 @@
+"""The call of a member's function: the operator's arguments in, what the entry point is told to call out.
+
+For every operator that runs an author's function. Which function it is, is read from its text; arguments come
+from the author, from ``templates_dict`` and from Airflow's context, by the same rules as in Airflow.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
+
+from airflow_vertex_provider.graph.context import CARRIED_KEYS, RUN
+from airflow_vertex_provider.graph.context_use import (
+    ContextUse,
+    first_use,
+    getter_lines,
+    uses_of_context,
+    uses_of_run,
+)
+from airflow_vertex_provider.graph.source import CarriedFunction, CarryError, carry_function
+from airflow_vertex_provider.graph.template_files import with_files
+
+if TYPE_CHECKING:
+    from airflow_vertex_provider.graph.values import Values
+
+#: Keys of the context that an operator offers its function, unless it says otherwise.
+WHOLE_CONTEXT = frozenset(KNOWN_CONTEXT_KEYS) - {"templates_dict"}
+_SKIP = "AirflowSkipException"
+_FAIL = "AirflowFailException"
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """How a function is called.
+
+    :param config: what :func:`protocol.python_config` and :func:`protocol.bash_config` take for a function.
+    :param extra: what the configuration holds beside that.
+    :param may_skip: the function names Airflow's exception for a skip.
+    """
+
+    config: Mapping[str, Any]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    may_skip: bool = False
+
+
+def function_call(
+    operator: Any,
+    values: Values,
+    *,
+    context: Collection[str] = WHOLE_CONTEXT,
+    own: Mapping[str, Any] | None = None,
+    drops: bool = True,
+    in_process: bool = True,
+) -> FunctionCall | None:
+    """Return which function is called, and how. Runs at parse.
+
+    :param context: keys of Airflow's context that the operator offers its function.
+    :param own: further arguments of the operator's, which win over the author's.
+    :param drops: the operator leaves out keyword arguments that the function does not take.
+    :param in_process: Airflow sees the exceptions of the function as they are, so it can ask for a skip.
+    :return: ``None`` if the function cannot be carried; ``values`` then knows why.
+    """
+    function = operator.python_callable
+    carried = None
+    try:
+        carried = carry_function(function)
+    except CarryError as error:
+        values.refuse_as("python_callable", str(error))
+        if not isinstance(function, FunctionType):
+            return None
+    known = len(values.problems)
+    op_args, op_kwargs = _given(operator, values)
+    call = _Call(function, carried, values, context, {**op_kwargs, **(own or {})}, len(op_args), drops)
+    call.read()
+    if len(values.problems) == known and not values.spread:
+        _check_call(function, op_args, call, values)
+    args = [
+        values.node(name, item)
+        for name, item in zip(_positions(function, len(op_args)), op_args, strict=True)
+    ]
+    if carried is None:
+        return None
+    for line in getter_lines(carried):
+        values.refuse(
+            "get_current_context",
+            f"used in {carried.name} ({carried.file}, line {line})",
+            "arguments by name, for example ds, params or run_id",
+        )
+    if not in_process and _FAIL in carried.uses and operator.retries:
+        values.refuse(
+            _FAIL,
+            f"named in {carried.name} ({carried.file}), with {operator.retries} retries",
+            "no retries, or another exception: in a process of its own Airflow retries any",
+        )
+    extra: dict[str, Any] = {}
+    if call.context:
+        extra["context"] = call.context
+    if values.spread:
+        extra["spread"] = values.spread_node()
+    return FunctionCall(
+        {**carried.to_config(), "args": args, "kwargs": call.kwargs},
+        extra,
+        in_process and _SKIP in carried.uses,
+    )
+
+
+def _given(operator: Any, values: Values) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the arguments the author gave, files read; none in place of what is no list or no dict."""
+    op_args, op_kwargs = operator.op_args, operator.op_kwargs
+    if not isinstance(op_args, Sequence) or isinstance(op_args, str | bytes):
+        values.refuse("op_args", op_args, "a list; its items may be outputs of tasks")
+        op_args = ()
+    if not isinstance(op_kwargs, Mapping):
+        values.refuse("op_kwargs", op_kwargs, "a dict; its values may be outputs of tasks")
+        op_kwargs = {}
+    return (
+        with_files(operator, "op_args", list(op_args), values),
+        with_files(operator, "op_kwargs", op_kwargs, values),
+    )
+
+
+class _Call:
+    """Sorts a call's keyword arguments: those of the author, and those that Airflow's context gives."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        carried: CarriedFunction | None,
+        values: Values,
+        offered: Collection[str],
+        given: Mapping[str, Any],
+        positional: int,
+        drops: bool,
+    ) -> None:
+        self.kwargs: dict[str, Any] = {}
+        #: Keys that give way to arguments whose names are known only when the task runs.
+        self.context: dict[str, Any] = {}
+        self.offered = offered
+        self.given = given
+        self._function = function
+        self._carried = carried
+        self._values = values
+        self._parameters = inspect.signature(function).parameters
+        self._covered = set(list(self._parameters)[:positional])
+        self._drops = drops
+
+    def read(self) -> None:
+        """Fill :attr:`kwargs` and :attr:`context`, in the order of the function's own parameters.
+
+        As in Airflow: an argument named like a context key gets that value unless the author passes one, and
+        keyword arguments that the function does not take are dropped.
+        """
+        named = {
+            name: parameter
+            for name, parameter in self._parameters.items()
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        }
+        rest = next((name for name, item in self._parameters.items() if item.kind is item.VAR_KEYWORD), None)
+        for name, parameter in named.items():
+            if name in self._covered:
+                continue
+            if name in self.given:
+                self.kwargs[name] = self._values.node(name, self.given[name])
+            elif name in self.offered:
+                self._from_context(name, optional=parameter.default is not parameter.empty)
+        for name, value in self.given.items():
+            if name not in named and (rest is not None or not self._drops):
+                self.kwargs[name] = self._values.node(name, value)
+        if rest is not None and self.offered and self._carried is not None:
+            self._rest(rest, set(named))
+
+    def _from_context(self, name: str, *, optional: bool) -> None:
+        target = self.context if self._values.spread else self.kwargs
+        if name in CARRIED_KEYS:
+            target[name] = self._values.context(name, optional=optional)
+        elif name == RUN:
+            if self._carried is not None:
+                use = uses_of_run(self._carried, name)
+                for found, allowed in use.problems:
+                    self._values.refuse(f"argument {RUN}", found, allowed)
+                target[name] = self._run(use)
+        else:
+            line = "" if self._carried is None else f", line {first_use(self._carried, name)}"
+            self._values.refuse(
+                f"argument {name}",
+                f"an object that lives in Airflow's process ({self._function.__name__}{line})",
+                "one of " + ", ".join(sorted({*CARRIED_KEYS, RUN})),
+            )
+
+    def _rest(self, rest: str, named: set[str]) -> None:
+        """Carry what the function reads of the context in its ``**`` argument."""
+        if self._carried is None:
+            return
+        # Keys that the function or the author names are no keys of the context any more.
+        offered = set(self.offered) - named - set(self.given)
+        live = offered - CARRIED_KEYS - {RUN}
+        use = uses_of_context(self._carried, rest, live, with_run=RUN in offered)
+        for found, allowed in use.problems:
+            self._values.refuse(f"argument **{rest}", found, allowed)
+        for key in sorted(use.keys & CARRIED_KEYS & offered):
+            self.context[key] = self._values.context(key, optional=True)
+        if use.run is not None:
+            self.context[RUN] = self._run(use)
+
+    def _run(self, use: ContextUse) -> Any:
+        return {
+            "$object": {
+                name: self._values.context(f"{RUN}.{name}", optional=False) for name in sorted(use.run or ())
+            }
+        }
+
+
+def _check_call(function: Callable[..., Any], op_args: Sequence[Any], call: _Call, values: Values) -> None:
+    """Refuse a call that the function would refuse; Airflow sees most of them only when the task runs."""
+    signature = inspect.signature(function)
+    # Airflow refuses these too, some when the task runs: they would be given by position and by name.
+    twice = [
+        name
+        for name in list(signature.parameters)[: len(op_args)]
+        if name in call.given or name in call.offered
+    ]
+    try:
+        signature.bind(*op_args, **dict.fromkeys([*call.kwargs, *call.context, *twice]))
+    except TypeError as error:
+        values.refuse("op_args, op_kwargs", str(error), f"a call that fits {function.__name__}{signature}")
+
+
+def _positions(function: Callable[..., Any], count: int) -> list[str]:
+    """Name the first positional arguments, for inputs and messages: as the function does where it does."""
+    named = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return [named[index] if index < len(named) else f"op_args[{index}]" for index in range(count)]
