@@ -2,7 +2,8 @@
 
 Runs at parse, once, when the ``with`` block of a group ends well. Before it the group holds what the author
 wrote; after it the group holds ``submit_pipeline``, one mirror for each member and ``wait_for_pipeline``, and
-everything that was upstream of any member is upstream of ``submit_pipeline``.
+everything that was upstream of any member is upstream of ``submit_pipeline``. Mirrors keep their trigger
+rules and the edges between them: Airflow's scheduler decides as it would have decided about the members.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 from airflow.sdk.definitions.xcom_arg import XComArg
 
 from airflow_vertex_provider.closed import ClosedChildren, LateEdges, cycles, unfollowed
+from airflow_vertex_provider.entry import ALWAYS, Entry, always_problems, read_entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError, VertexSettingsError
 from airflow_vertex_provider.graph.reader import Reading, read_group
 from airflow_vertex_provider.operators.member import adopt
@@ -22,6 +25,7 @@ from airflow_vertex_provider.operators.pipeline_job import (
     WaitVertexPipelineOperator,
 )
 from airflow_vertex_provider.settings import PipelineSettings, task_level
+from airflow_vertex_provider.verdict import leaf_rules
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.task_group import VertexTaskGroup
@@ -37,23 +41,27 @@ def close_group(group: VertexTaskGroup) -> None:
     """
     reading = _read(group)
     members = {task.task_id for task in reading.members}
-    inside = members | {task.task_id for task in reading.bystanders}
+    operators = [*reading.members, *reading.bystanders]
+    inside = {task.task_id for task in operators}
     upstream = _outer_upstream(group, inside)
     downstream = _early_downstream(group)
-    problems = [*_reserved_ids(group, inside), *cycles(group, inside, upstream)]
+    entry = read_entry(group, operators)
+    problems = [
+        *_reserved_ids(group, inside),
+        *cycles(group, inside, upstream),
+        *entry.problems(),
+        *always_problems(operators),
+    ]
     if problems:
         raise VertexGroupError(group.dag.dag_id, str(group.group_id), problems)
 
     with group.building():
         submit = _submit(group, reading)
         wait = _wait(group, reading, submit) if group.wait_for_completion else None
-    operators = [*reading.members, *reading.bystanders]
     _part_from_outside(group, operators, inside, submit)
     for task_id in sorted(upstream):
         submit.set_upstream(group.dag.get_task(task_id))
-    for operator in operators:
-        if operator.upstream_task_ids.isdisjoint(inside):
-            operator.set_upstream(submit)
+    _enter(group, operators, entry, submit)
 
     names = reading.graph.vertex_names()
     for operator in reading.members:
@@ -66,10 +74,13 @@ def close_group(group: VertexTaskGroup) -> None:
             project_id=group.project_id,
             poll_interval=group.poll_interval,
             deferrable=group.deferrable,
+            looped=reading.graph.task(operator.task_id).loop is not None,
+            skipper=reading.skippers.get(operator.task_id),
         )
-    late = LateEdges(group, submit, wait, members)
+    late = LateEdges(group, submit, wait, members, entry, counted_teardowns(operators))
     for operator in operators:
         late.watch(operator)
+    late.watch_submit()
     for inner in group.get_task_group_dict().values():
         if inner is not group:
             inner.children = ClosedChildren(inner.children, group)
@@ -128,6 +139,7 @@ def _wait(
         submit_task_id=submit.task_id,
         airflow_ids={name: task_id for task_id, name in reading.graph.vertex_names().items()},
         output_tasks=_outputs(reading),
+        rules=leaf_rules(reading.graph, counted_teardowns(reading.members)),
         gcp_conn_id=group.gcp_conn_id,
         impersonation_chain=group.impersonation_chain,
         project_id=group.project_id,
@@ -149,8 +161,24 @@ def _wait(
 
 def _outputs(reading: Reading) -> dict[str, str]:
     """Map the last tasks of the pipeline to their Vertex names, but those whose values stay in Vertex."""
-    kept = {task.task_id for task in reading.members if task.do_xcom_push}
+    kept = {task.task_id for task in reading.members if _setting(task, "do_xcom_push", default=True)}
     return {task_id: name for task_id, name in reading.leaves().items() if task_id in kept}
+
+
+def counted_teardowns(operators: Iterable[Any]) -> set[str]:
+    """Return the ids of the teardown tasks whose failure fails the DAG run."""
+    return {
+        task.task_id
+        for task in operators
+        if task.is_teardown and _setting(task, "on_failure_fail_dagrun", default=False)
+    }
+
+
+def _setting(operator: Any, name: str, *, default: bool) -> bool:
+    """Return what an operator was told; a mapped one only keeps some of it as attributes."""
+    if isinstance(operator, MappedOperator):
+        return bool(operator.partial_kwargs.get(name, default))
+    return bool(getattr(operator, name))
 
 
 def _child(group: VertexTaskGroup, name: str) -> str:
@@ -210,6 +238,23 @@ def _part_from_outside(
                 labels[submit.task_id] = labels.pop(operator.task_id)
 
 
+def _enter(
+    group: VertexTaskGroup, operators: Iterable[Any], entry: Entry, submit: SubmitVertexPipelineOperator
+) -> None:
+    """Put the first tasks of the group below submit, and submit below what they were below."""
+    all_success = submit.trigger_rule
+    submit.trigger_rule = type(all_success)(entry.submit_rule())
+    for operator in operators:
+        if entry.inner[operator.task_id]:
+            continue
+        if entry.rules[operator.task_id] == ALWAYS:
+            for task_id in sorted(operator.upstream_task_ids):
+                operator.upstream_task_ids.discard(task_id)
+                group.dag.get_task(task_id).downstream_task_ids.discard(operator.task_id)
+        operator.trigger_rule = all_success
+        operator.set_upstream(submit)
+
+
 def _forget_members(group: VertexTaskGroup, reading: Reading, submit: SubmitVertexPipelineOperator) -> None:
     """Take the members out of the DAG: with ``wait_for_completion=False`` Airflow does not follow them."""
     operators = {task.task_id: task for task in (*reading.members, *reading.bystanders)}
@@ -226,6 +271,11 @@ def _forget_members(group: VertexTaskGroup, reading: Reading, submit: SubmitVert
     for child_group in group.get_task_group_dict().values():
         for task_id in operators:
             child_group.children.pop(task_id, None)
+        for inner_id, inner in list(child_group.children.items()):
+            # It refers to what it was mapped over, which may just have gone.
+            if isinstance(inner, MappedTaskGroup):
+                dict.pop(child_group.children, inner_id)
+                group.used_group_ids.discard(inner_id)
     for task_id in operators:
         submit.downstream_task_ids.discard(task_id)
         group.dag.task_dict.pop(task_id, None)

@@ -1,7 +1,8 @@
 """What guards a closed Vertex task group: edges and tasks drawn too late in, carried on or refused.
 
 A DAG file goes on after a group's ``with`` block. Edges to its members still count then: they are seen on the
-id sets of the operators, however they are drawn, and reach the pipeline or its submit task. Tasks do not.
+id sets of the operators, however they are drawn, and reach the pipeline or its submit task, if the trigger
+rules allow it just as they would have inside the block. Tasks do not.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_vertex_provider.entry import ALL_SUCCESS, Entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
+from airflow_vertex_provider.graph.model import Graph
+from airflow_vertex_provider.verdict import leaf_rules
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.operators.pipeline_job import (
@@ -66,11 +70,15 @@ class LateEdges:
         submit: SubmitVertexPipelineOperator,
         wait: WaitVertexPipelineOperator | None,
         members: set[str],
+        entry: Entry,
+        counted_teardowns: set[str],
     ) -> None:
         self._group = group
         self._submit = submit
         self._wait = wait
         self._members = members
+        self._entry = entry
+        self._counted_teardowns = counted_teardowns
 
     def watch(self, operator: Any) -> None:
         """Look at every edge of ``operator`` from now on."""
@@ -82,15 +90,15 @@ class LateEdges:
             operator.downstream_task_ids, lambda other: self._below(task_id, other)
         )
 
+    def watch_submit(self) -> None:
+        """Look at every edge that leads to the group as a whole from now on."""
+        self._submit.upstream_task_ids = _Edges(self._submit.upstream_task_ids, self._above_submit)
+
     def _above(self, task_id: str, other: str) -> bool:
         """Carry an edge from above on; return whether the operator keeps it too."""
         inside = {task.task_id for task in self._group.iter_tasks()}
         if other in self._members and task_id in self._members:
-            for item in self._submit.graph["tasks"]:
-                if item["id"] == task_id:
-                    item["upstream"] = sorted({*item["upstream"], other})
-            if self._wait is not None:
-                self._wait.without_output(other)
+            self._join(task_id, other)
         elif other in inside and other != self._submit.task_id:
             self._refuse(
                 task_id, f"an edge from {other!r} drawn after the with block", "edges drawn inside the block"
@@ -99,17 +107,61 @@ class LateEdges:
             problems = cycles(self._group, inside, {other})
             if problems:
                 raise VertexGroupError(self._group.dag.dag_id, str(self._group.group_id), problems)
+            self._take(self._entry.with_outer([task_id], other))
             outer = self._group.dag.get_task(other)
             outer.downstream_task_ids.discard(task_id)
-            self._submit.set_upstream(outer)
+            # Past the watch: the edge is this task's, not that of all first tasks.
+            set.add(self._submit.upstream_task_ids, other)
+            outer.downstream_task_ids.add(self._submit.task_id)
             return False
         return True
 
+    def _above_submit(self, other: str) -> bool:
+        """Take an edge to the group: it is one to each of its first tasks."""
+        self._take(self._entry.with_outer(self._entry.roots, other))
+        return True
+
+    def _join(self, task_id: str, other: str) -> None:
+        """Take an edge between two members into the pipeline, where it is no more than an edge."""
+        graph = Graph.from_dict(self._submit.graph)
+        plain = (
+            self._entry.rules[task_id] == ALL_SUCCESS
+            and not graph.loops
+            and not any(task.setup or task.teardown or task.skipped_by for task in graph.tasks)
+        )
+        if not plain:
+            self._refuse(
+                task_id,
+                f"an edge from {other!r} drawn after the with block, in a group with branches, mapped, setup "
+                "or teardown tasks, or to a task with another trigger rule than all_success",
+                "edges drawn inside the block",
+            )
+        self._take(self._entry.with_inner(task_id, other))
+        for item in self._submit.graph["tasks"]:
+            if item["id"] == task_id:
+                item["upstream"] = sorted({*item["upstream"], other})
+        if self._wait is not None:
+            outputs = {name: task for name, task in self._wait.output_tasks.items() if name != other}
+            rules = leaf_rules(Graph.from_dict(self._submit.graph), self._counted_teardowns)
+            self._wait.judge_by(outputs, rules)
+
+    def _take(self, entry: Entry) -> None:
+        """Let the group be entered by other edges than so far, if that can be."""
+        problems = entry.problems()
+        if problems:
+            raise VertexGroupError(self._group.dag.dag_id, str(self._group.group_id), problems)
+        self._entry = entry
+        self._submit.trigger_rule = type(self._submit.trigger_rule)(entry.submit_rule())
+
     def _below(self, task_id: str, other: str) -> bool:
-        """Refuse what would follow a member that is not followed itself."""
+        """Refuse what would follow a member that is not followed itself; let a branch choose it."""
         if not self._group.wait_for_completion:
             problem = unfollowed(other, task_id)
             self._refuse(problem.where, problem.found, problem.allowed)
+        if other not in self._entry.rules:
+            for item in self._submit.graph["tasks"]:
+                if item["id"] == task_id and "ids" in item["payload"]:
+                    item["payload"]["ids"] = sorted({*item["payload"]["ids"], other})
         return True
 
     def _refuse(self, task_id: str, found: str, allowed: str) -> None:

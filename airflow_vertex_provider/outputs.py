@@ -2,7 +2,8 @@
 
 The same functions serve the triggerer, a worker that waits without deferring, and the sensor, so a state
 means the same everywhere. Only success is success: PAUSED waits, CANCELLED fails, a cached result is a
-success and says so (states at the end of vertex-rules).
+success and says so (states at the end of vertex-rules). A task that ran and asked to be skipped succeeds in
+Vertex and says so in its value; a task that its gate held back says so in the gate's.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 from airflow_vertex_provider.exceptions import VertexValueError
 from airflow_vertex_provider.graph.model import RETURN_OUTPUT
 from airflow_vertex_provider.runtime import protocol
-from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot
-from airflow_vertex_provider.states import TaskState
+from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot, label
+from airflow_vertex_provider.states import PipelineState, TaskState
+from airflow_vertex_provider.verdict import gate_of, gate_skips, leaf_states, not_run
 
 #: XCom keys of ``wait_for_pipeline`` and of everything else that returns a value.
 VERTEX_STATE = "vertex_state"
@@ -33,6 +35,7 @@ class Outcome:
     :param value_text: the task's return value as protocol text; ``None`` if it returned nothing we know.
     :param logs_url: address of the container's logs, or empty.
     :param state: the state as Vertex names it.
+    :param skipped: whether Airflow's task is skipped; then it has not succeeded.
     """
 
     succeeded: bool
@@ -40,6 +43,7 @@ class Outcome:
     value_text: str | None = None
     logs_url: str = ""
     state: str = ""
+    skipped: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that travels in a trigger event."""
@@ -51,23 +55,55 @@ class Outcome:
         return cls(**data)
 
 
-def task_outcome(job: JobSnapshot, task_name: str) -> Outcome | None:
+def skipped_outcome(message: str, task: TaskSnapshot | None = None) -> Outcome:
+    """Return the end of a task that was skipped."""
+    return Outcome(
+        succeeded=False,
+        message=message,
+        logs_url=task.logs_url if task else "",
+        state=task.state_text if task else "",
+        skipped=True,
+    )
+
+
+def no_job_outcome(submit_task_id: str, submit_state: str | None) -> Outcome:
+    """Tell how a member ends for which there is no pipeline job.
+
+    Its trigger rule lets it start, but what it would follow was never made.
+
+    :param submit_state: the state of the task that makes the job, as Airflow names it.
+    """
+    if submit_state == "skipped":
+        return skipped_outcome(f"The group was skipped: {submit_task_id!r} was")
+    return Outcome(
+        succeeded=False,
+        message=f"There is no pipeline job to follow: {submit_task_id!r} made none"
+        + (f" ({submit_state})" if submit_state else ""),
+    )
+
+
+def task_outcome(job: JobSnapshot, task_name: str, index: int | None = None) -> Outcome | None:
     """Tell how one task of the job ended, or ``None`` while it has not.
 
     :param task_name: the task's name in Vertex.
+    :param index: number of the iteration, for a task in a loop.
     """
-    task = job.tasks.get(task_name)
+    task = job.task(task_name, index)
+    held_back = task is None or not task.done or task.state is TaskState.NOT_TRIGGERED
+    if held_back and gate_skips(job, task_name, index):
+        return skipped_outcome(f"Vertex task {task_name!r} was not run: its trigger rule skips it", task)
     if task is not None and task.done:
-        return _ended_task(task)
+        return _ended_task(task, gate_of(job, task_name, index))
     if not job.done:
         return None
     # The job is over and the task never came to an end of its own: it failed at start, or was stopped.
     state = task.state_text if task else "no entry"
     reason = f": {job.error}" if job.error else ""
+    name = task_name if index is None else f"{task_name}[{index}]"
     return Outcome(
         succeeded=False,
         message=(
-            f"Vertex task {task_name!r} did not run to its end ({state}); "
+            f"Vertex task {name!r} did not run to its end ({state}); "
             f"the pipeline job ended {job.state_text}{reason}"
         ),
         logs_url=task.logs_url if task else "",
@@ -75,36 +111,47 @@ def task_outcome(job: JobSnapshot, task_name: str) -> Outcome | None:
     )
 
 
-def _ended_task(task: TaskSnapshot) -> Outcome:
+def _ended_task(task: TaskSnapshot, gate: TaskSnapshot | None) -> Outcome:
+    name = label(task)
     if task.succeeded:
         cached = task.state is TaskState.SKIPPED
         text = task.outputs.get(RETURN_OUTPUT)
+        if text == protocol.SKIPPED:
+            return skipped_outcome(f"Vertex task {name!r} was skipped", task)
         return Outcome(
             succeeded=True,
             message=(
-                f"Vertex task {task.name!r} took its result from the cache (SKIPPED)"
+                f"Vertex task {name!r} took its result from the cache (SKIPPED)"
                 if cached
-                else f"Vertex task {task.name!r} succeeded"
+                else f"Vertex task {name!r} succeeded"
             ),
             value_text=text if isinstance(text, str) else None,
             logs_url=task.logs_url,
             state=task.state_text,
         )
+    error = task.error
     if task.state is TaskState.NOT_TRIGGERED:
-        message = f"Vertex task {task.name!r} was not run (NOT_TRIGGERED): something above it failed"
+        message = f"Vertex task {name!r} was not run (NOT_TRIGGERED): something above it failed"
+        error = error or (gate.error if gate else "")
     elif task.state is TaskState.CANCELLED:
-        message = f"Vertex task {task.name!r} was cancelled (CANCELLED)"
+        message = f"Vertex task {name!r} was cancelled (CANCELLED)"
     else:
-        message = f"Vertex task {task.name!r} ended {task.state_text}"
-    if task.error:
-        message = f"{message}: {task.error}"
+        message = f"Vertex task {name!r} ended {task.state_text}"
+    if error:
+        message = f"{message}: {error}"
     return Outcome(succeeded=False, message=message, logs_url=task.logs_url, state=task.state_text)
 
 
-def job_outcome(job: JobSnapshot, airflow_ids: Mapping[str, str] | None = None) -> Outcome | None:
+def job_outcome(
+    job: JobSnapshot,
+    airflow_ids: Mapping[str, str] | None = None,
+    rules: Mapping[str, Any] | None = None,
+) -> Outcome | None:
     """Tell how the job as a whole ended, or ``None`` while it has not.
 
     :param airflow_ids: Vertex task name to Airflow task id, to name failed tasks as the author does.
+    :param rules: what tells whether failures were taken care of, see
+        :func:`~airflow_vertex_provider.verdict.leaf_rules`.
     """
     if not job.done:
         return None
@@ -115,14 +162,31 @@ def job_outcome(job: JobSnapshot, airflow_ids: Mapping[str, str] | None = None) 
             state=job.state_text,
         )
     lines = [f"Pipeline job {job.name} ended {job.state_text}: {job.progress()}"]
+    if rules and job.state is PipelineState.FAILED:
+        states = leaf_states(job, rules)
+        if all({"success", "skipped"}.issuperset(found) for found in states.values()):
+            lines.append(
+                "What failed was taken care of: the last tasks of the group succeeded or were skipped"
+            )
+            lines += _failures(job, airflow_ids or {})
+            return Outcome(succeeded=True, message="\n".join(lines), state=job.state_text)
     if job.error:
         lines.append(job.error)
+    lines += _failures(job, airflow_ids or {})
+    return Outcome(succeeded=False, message="\n".join(lines), state=job.state_text)
+
+
+def _failures(job: JobSnapshot, airflow_ids: Mapping[str, str]) -> list[str]:
+    """Describe the tasks that failed themselves; those that only say so of others are left out."""
+    lines = []
     for task in job.failed_tasks():
-        name = (airflow_ids or {}).get(task.name, task.name)
-        lines.append(f"Failed task {name!r} (Vertex task {task.name!r}): {task.error or 'no error text'}")
+        if not_run(task):
+            continue
+        name, vertex_name = label(task, airflow_ids.get(task.name, task.name)), label(task)
+        lines.append(f"Failed task {name!r} (Vertex task {vertex_name!r}): {task.error or 'no error text'}")
         if task.logs_url:
             lines.append(f"  Logs: {task.logs_url}")
-    return Outcome(succeeded=False, message="\n".join(lines), state=job.state_text)
+    return lines
 
 
 def read_value(text: str | None, read: Reader | None = None) -> Any:
@@ -141,25 +205,39 @@ def read_value(text: str | None, read: Reader | None = None) -> Any:
 
 
 def job_outputs(job: JobSnapshot, leaves: Mapping[str, str]) -> dict[str, Any]:
-    """Return the small values that the pipeline's last tasks left.
+    """Return the small values that the pipeline's last tasks left; a skipped one left none.
 
     :param leaves: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
-    :return: Airflow task id to value; a value that lies in a file is shown as its address and size, one that
-        Airflow could not store as the text it travelled as.
+    :return: Airflow task id to value, a list of them for a mapped task; a value that lies in a file is shown
+        as its address and size, one that Airflow could not store as the text it travelled as.
     """
     result: dict[str, Any] = {}
     for task_id, name in leaves.items():
-        task = job.tasks.get(name)
-        text = task.outputs.get(RETURN_OUTPUT) if task and task.succeeded else None
-        if not isinstance(text, str):
+        iterations = job.iterations(name)
+        if iterations:
+            # As Airflow collects a mapped task: instances that were skipped or returned nothing leave none.
+            shown = [_shown(task) for task in iterations.values()]
+            result[task_id] = [value for value in shown if value is not None and value is not _NOTHING]
             continue
-        if protocol.is_reference(text):
-            reference = protocol.Reference.parse(text)
-            result[task_id] = {"uri": reference.uri, "size": reference.size}
-        else:
-            value = read_value(text)
-            result[task_id] = value if _storable(value) else text
+        value = _shown(job.task(name))
+        if value is not _NOTHING:
+            result[task_id] = value
     return result
+
+
+_NOTHING = object()
+
+
+def _shown(task: TaskSnapshot | None) -> Any:
+    """Return a task's value as the job's outputs show it, or ``_NOTHING``."""
+    text = task.outputs.get(RETURN_OUTPUT) if task and task.succeeded else None
+    if not isinstance(text, str) or text == protocol.SKIPPED:
+        return _NOTHING
+    if protocol.is_reference(text):
+        reference = protocol.Reference.parse(text)
+        return {"uri": reference.uri, "size": reference.size}
+    value = read_value(text)
+    return value if _storable(value) else text
 
 
 def _storable(value: Any) -> bool:

@@ -4,13 +4,21 @@ The hook builds a :class:`JobSnapshot` from Google's answer; triggers, operators
 How the service reports tasks is described in vertex-observed section 1: a root entry named after the job
 id, one entry per task named after ``taskInfo.name``, outputs in the execution's metadata under
 ``output:<name>``, a failure that only restates its children on every enclosing entry.
+
+A task in a loop has one entry for each iteration, all of one name. Which iteration an entry belongs to is
+told by, in this order: the entry's own input :data:`INDEX_INPUT`; the item that an enclosing entry was given;
+the number at the end of an enclosing iteration's name; the order in which the entries were made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
 
 from airflow_vertex_provider.states import (
     SUCCESSFUL_PIPELINE_STATES,
@@ -21,10 +29,21 @@ from airflow_vertex_provider.states import (
     TaskState,
 )
 
+#: The input of every task in a loop that holds the number of its iteration.
+INDEX_INPUT = "item_index"
+#: An iteration's number while the job runs and nothing tells it yet.
+UNKNOWN = -1
+#: KFP's name for the input of an iteration that holds its item ends so; the item has the field ``index``.
+_ITEM_INPUT = re.compile(r".*-loop-item(-.*)?")
+#: How the entry of one iteration is called, as far as anybody has seen.
+_ITERATION = re.compile(r"for-loop-\d+-(?:.*-)?(\d+)")
+#: How KFP calls the sub-DAGs it makes.
+_SCOPE = re.compile(r"(for-loop|condition|condition-branches|exit-handler)-\d+(-.*)?")
+
 
 @dataclass(frozen=True)
 class TaskSnapshot:
-    """One task of the job.
+    """One task of the job, or one iteration of it.
 
     :param name: the task's name in Vertex.
     :param state: its state; ``None`` if this version does not know the one reported (``state_text`` does).
@@ -33,6 +52,11 @@ class TaskSnapshot:
     :param outputs: output parameters, by name, as the service recorded them.
     :param custom_job: resource name of the custom job that runs or ran the container, or empty.
     :param logs_url: address of that custom job's logs, or empty.
+    :param id: the service's number for the entry; :param parent: that of the enclosing entry, or empty.
+    :param scope: the entry stands for a sub-DAG (a loop, a condition, an exit handler), not for a task.
+    :param inputs: those of its inputs that tell the iteration, see :func:`tells_iteration`.
+    :param index: number of the iteration, ``None`` outside of loops, :data:`UNKNOWN` while nothing tells.
+    :param create_time: when the service made the entry.
     """
 
     name: str
@@ -42,6 +66,12 @@ class TaskSnapshot:
     outputs: Mapping[str, object] = field(default_factory=dict)
     custom_job: str = ""
     logs_url: str = ""
+    id: str = ""
+    parent: str = ""
+    scope: bool = False
+    inputs: Mapping[str, object] = field(default_factory=dict)
+    index: int | None = None
+    create_time: datetime | None = None
 
     @property
     def done(self) -> bool:
@@ -62,7 +92,8 @@ class JobSnapshot:
     :param state: its state; ``None`` if this version does not know the one reported (``state_text`` does).
     :param state_text: the state as reported.
     :param error: the service's error text, empty if there is none.
-    :param tasks: the job's tasks by Vertex name, without the root entry.
+    :param entries: what the service lists, without the root entry, with every iteration's ``index``; see
+        :func:`with_indexes`.
     :param labels: the job's labels.
     :param create_time: when the service took the job.
     """
@@ -71,7 +102,7 @@ class JobSnapshot:
     state: PipelineState | None
     state_text: str
     error: str = ""
-    tasks: Mapping[str, TaskSnapshot] = field(default_factory=dict)
+    entries: tuple[TaskSnapshot, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     create_time: datetime | None = None
 
@@ -85,16 +116,145 @@ class JobSnapshot:
         """Whether every task that should run ran well."""
         return self.state in SUCCESSFUL_PIPELINE_STATES
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, Mapping[int | None, TaskSnapshot]]:
+        found: dict[str, dict[int | None, TaskSnapshot]] = defaultdict(dict)
+        for entry in self.entries:
+            if not entry.scope and entry.index != UNKNOWN:
+                found[entry.name][entry.index] = entry
+        return found
+
+    @cached_property
+    def tasks(self) -> Mapping[str, TaskSnapshot]:
+        """The tasks outside of loops, by Vertex name."""
+        return {name: found[None] for name, found in self._by_name.items() if None in found}
+
+    def task(self, name: str, index: int | None = None) -> TaskSnapshot | None:
+        """Return one task, or one iteration of it, if the service lists it."""
+        return self._by_name.get(name, {}).get(index)
+
+    def iterations(self, name: str) -> Mapping[int, TaskSnapshot]:
+        """Return the iterations of a task in a loop, in order."""
+        found = self._by_name.get(name, {})
+        return {index: found[index] for index in sorted(index for index in found if index is not None)}
+
     def failed_tasks(self) -> Iterator[TaskSnapshot]:
         """Yield the tasks that failed themselves, in the order the service lists them."""
-        for task in self.tasks.values():
-            if task.state is TaskState.FAILED:
-                yield task
+        for entry in self.entries:
+            if entry.state is TaskState.FAILED and not entry.scope:
+                yield entry
 
     def progress(self) -> str:
         """Describe the job in one line: ``3 of 5 done, 1 running (train-b), 0 failed``."""
-        done = sum(task.done for task in self.tasks.values())
-        running = [task.name for task in self.tasks.values() if task.state is TaskState.RUNNING]
+        tasks = [entry for entry in self.entries if not entry.scope]
+        done = sum(task.done for task in tasks)
+        running = [label(task) for task in tasks if task.state is TaskState.RUNNING]
         failed = sum(1 for _ in self.failed_tasks())
         names = f" ({', '.join(running)})" if running else ""
-        return f"{done} of {len(self.tasks)} done, {len(running)} running{names}, {failed} failed"
+        return f"{done} of {len(tasks)} done, {len(running)} running{names}, {failed} failed"
+
+
+def label(task: TaskSnapshot, name: str | None = None) -> str:
+    """Return a task's name as people read it: ``fit``, or ``fit[2]`` for an iteration."""
+    name = task.name if name is None else name
+    if task.index is None:
+        return name
+    return f"{name}[{'?' if task.index == UNKNOWN else task.index}]"
+
+
+def tells_iteration(name: str) -> bool:
+    """Tell whether an input of that name says which iteration an entry belongs to."""
+    return name == INDEX_INPUT or _ITEM_INPUT.fullmatch(name) is not None
+
+
+def is_scope(name: str, schema_title: str, *, has_container: bool) -> bool:
+    """Tell whether an entry stands for a sub-DAG.
+
+    :param schema_title: of its execution (``system.DagExecution`` for a sub-DAG), or empty: an entry that
+        never started has none, and then its name must tell.
+    :param has_container: a container belongs to the entry.
+    """
+    if schema_title:
+        return schema_title in ("system.DagExecution", "system.Run")
+    return not has_container and _SCOPE.fullmatch(name) is not None
+
+
+def with_indexes(entries: Iterable[TaskSnapshot], *, final: bool = True) -> tuple[TaskSnapshot, ...]:
+    """Find out which iteration each entry belongs to.
+
+    :param final: no more entries will come, so their order tells where nothing else does.
+    """
+    entries = tuple(entries)
+    by_id = {entry.id: entry for entry in entries if entry.id}
+    found = [None if entry.scope else _told(entry, by_id) for entry in entries]
+    # Entries that no name or input tells apart: the first made is the first iteration.
+    unknown: dict[str, list[int]] = defaultdict(list)
+    for position, entry in enumerate(entries):
+        if not entry.scope and found[position] is None:
+            unknown[entry.name].append(position)
+    for name, positions in unknown.items():
+        if len(positions) == 1 and not _in_loop(entries[positions[0]], by_id):
+            continue
+        if not final:
+            for position in positions:
+                found[position] = UNKNOWN
+            continue
+        taken = {number for entry, number in zip(entries, found, strict=True) if entry.name == name}
+        free = iter(number for number in range(len(entries)) if number not in taken)
+        for position in sorted(positions, key=lambda at: (_made(entries[at]), at)):
+            found[position] = next(free)
+    return tuple(replace(entry, index=index) for entry, index in zip(entries, found, strict=True))
+
+
+def _told(entry: TaskSnapshot, by_id: Mapping[str, TaskSnapshot]) -> int | None:
+    """Return the number that an entry's inputs, or those and the names around it, tell."""
+    around = list(_around(entry, by_id))
+    for one in (entry, *around):
+        for name, value in one.inputs.items():
+            number = _number(value if name == INDEX_INPUT else _index_of(value))
+            if number is not None:
+                return number
+    for one in around:
+        match = _ITERATION.fullmatch(one.name)
+        if match:
+            return int(match[1])
+    return None
+
+
+def _around(entry: TaskSnapshot, by_id: Mapping[str, TaskSnapshot]) -> Iterator[TaskSnapshot]:
+    """Yield the enclosing entries, the nearest first."""
+    seen = {entry.id}
+    parent = by_id.get(entry.parent)
+    while parent is not None and parent.id not in seen:
+        yield parent
+        seen.add(parent.id)
+        parent = by_id.get(parent.parent)
+
+
+def _in_loop(entry: TaskSnapshot, by_id: Mapping[str, TaskSnapshot]) -> bool:
+    return any(one.scope and one.name.startswith("for-loop-") for one in _around(entry, by_id))
+
+
+def _index_of(item: object) -> object:
+    """Take the field ``index`` out of a loop's item: a STRUCT, or its JSON."""
+    if isinstance(item, str):
+        try:
+            item = json.loads(item)
+        except ValueError:
+            return None
+    if isinstance(item, Mapping):
+        return dict(item).get("index")
+    return None
+
+
+def _number(value: object) -> int | None:
+    """Read a count that may come as a number or as text."""
+    try:
+        number = int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        return None
+    return int(number) if number >= 0 else None
+
+
+def _made(entry: TaskSnapshot) -> datetime:
+    return entry.create_time or datetime.min.replace(tzinfo=UTC)

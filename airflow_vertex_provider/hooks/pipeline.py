@@ -23,7 +23,13 @@ from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 
 from airflow_vertex_provider.exceptions import VertexApiError, VertexConfigurationError
 from airflow_vertex_provider.links import console
-from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot
+from airflow_vertex_provider.snapshot import (
+    JobSnapshot,
+    TaskSnapshot,
+    is_scope,
+    tells_iteration,
+    with_indexes,
+)
 from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES, pipeline_state, task_state
 
 if TYPE_CHECKING:
@@ -289,18 +295,17 @@ def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot
     """
     message = type(job).pb(job)
     job_id = message.name.rpartition("/")[2]
-    tasks = {}
-    for detail in message.job_detail.task_details:
-        # The root entry is named after the job and only restates its children (vertex-observed 1).
-        if detail.task_name == job_id:
-            continue
-        tasks[detail.task_name] = _task_snapshot(detail, logs_url)
+    # The root entry is named after the job and only restates its children (vertex-observed 1).
+    details = [detail for detail in message.job_detail.task_details if detail.task_name != job_id]
+    state = pipeline_state(message.state)
     return JobSnapshot(
         name=message.name,
-        state=pipeline_state(message.state),
+        state=state,
         state_text=_enum_text(message, "state"),
         error=message.error.message,
-        tasks=tasks,
+        entries=with_indexes(
+            (_task_snapshot(detail, logs_url) for detail in details), final=state in TERMINAL_PIPELINE_STATES
+        ),
         labels=dict(message.labels),
         create_time=_time(message, "create_time"),
     )
@@ -309,11 +314,15 @@ def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot
 def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
     containers = detail.executor_detail
     custom_job = containers.container_detail.main_job or containers.custom_job_detail.job
-    outputs = {
-        key.removeprefix("output:"): value
-        for key, value in detail.execution.metadata.items()
-        if key.startswith("output:")
-    }
+    metadata = detail.execution.metadata
+    outputs, inputs = (
+        {
+            key.removeprefix(prefix): _plain(metadata[key])
+            for key in metadata
+            if key.startswith(prefix) and wanted(key.removeprefix(prefix))
+        }
+        for prefix, wanted in (("output:", lambda _: True), ("input:", tells_iteration))
+    )
     return TaskSnapshot(
         name=detail.task_name,
         state=task_state(detail.state),
@@ -322,7 +331,21 @@ def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
         outputs=outputs,
         custom_job=custom_job,
         logs_url=logs_url(custom_job) if custom_job else "",
+        id=str(detail.task_id),
+        parent=str(detail.parent_task_id or ""),
+        scope=is_scope(detail.task_name, detail.execution.schema_title, has_container=bool(custom_job)),
+        inputs=inputs,
+        create_time=_time(detail, "create_time"),
     )
+
+
+def _plain(value: Any) -> Any:
+    """Turn what protobuf gives for a list or a struct into a list or a dict."""
+    from google.protobuf import json_format, struct_pb2
+
+    if isinstance(value, struct_pb2.Struct | struct_pb2.ListValue):
+        return json_format.MessageToDict(value)
+    return value
 
 
 def _enum_text(message: Any, name: str) -> str:

@@ -1,14 +1,17 @@
 """A member of a Vertex task group as Airflow runs it: the author's operator in, its mirror out.
 
-The author's operator object keeps its identity, task id and edges and changes its class on leaving the
-group. From then on it never runs the author's code in Airflow: it follows its task in the pipeline job and
-takes that task's state and value.
+The author's operator object keeps its identity, task id, trigger rule and edges and changes its class on
+leaving the group. From then on it never runs the author's code in Airflow: it follows its task in the
+pipeline job and takes that task's state and value. A mapped operator stays one (see
+:mod:`airflow_vertex_provider.operators.mapped_member`); each of its instances follows its own iteration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_vertex_provider.exceptions import VertexTaskFailedError
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
@@ -18,11 +21,22 @@ from airflow_vertex_provider.operators.waiting import (
     triggers_can_end_tasks,
     xcom_template,
 )
-from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, read_value, task_outcome
+from airflow_vertex_provider.outputs import (
+    RETURN_VALUE,
+    Outcome,
+    no_job_outcome,
+    read_value,
+    task_outcome,
+)
 from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger
+from airflow_vertex_provider.triggers.submitted import is_job_name, submit_state
+
+try:
+    from airflow.sdk.exceptions import AirflowSkipException
+except ImportError:  # Airflow 3.1 has it elsewhere; delete when 3.2 is the lowest supported.
+    from airflow.exceptions import AirflowSkipException  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
     from airflow.sdk.definitions.context import Context
 
     from airflow_vertex_provider.snapshot import JobSnapshot
@@ -31,12 +45,35 @@ if TYPE_CHECKING:
 class VertexMemberOperator(VertexWaitingOperator):
     """Mirrors one task of the pipeline job. Made by :func:`adopt`, never by an author.
 
-    XComs: ``return_value`` (what the author's code returned), ``vertex_url``, ``vertex_logs_url``.
+    XComs: ``return_value`` (what the author's code returned), ``vertex_url``, ``vertex_logs_url``. A skipped
+    one leaves no ``return_value``.
+
+    :param vertex_member: the mirror's fields, by name, see :func:`adopt`. Only Airflow calls this, to make
+        one instance of a mapped member; the author's own arguments are not among what it hands over.
+    :param python_callable: not used, nor are ``op_args`` and ``op_kwargs``: Airflow gives all three to
+        every instance of a mapped ``@task``.
     """
 
     ui_color = "#e8f0fe"
 
     task_name: str
+    submit_task_id: str
+    looped: bool
+    #: Number of the iteration, once a worker has begun with a member in a loop.
+    index: int | None = None
+
+    def __init__(
+        self,
+        *,
+        vertex_member: Mapping[str, Any],
+        python_callable: Any = None,
+        op_args: Any = None,
+        op_kwargs: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value in vertex_member.items():
+            setattr(self, name, value)
 
     @property
     def start_from_trigger(self) -> bool:
@@ -51,6 +88,11 @@ class VertexMemberOperator(VertexWaitingOperator):
     def start_from_trigger(self, value: bool) -> None:
         self.__dict__["start_from_trigger"] = value
 
+    @property
+    def may_lack_job(self) -> bool:
+        """Whether the trigger rule may start this task though ``submit_pipeline`` made no job."""
+        return rule_of(self) != "all_success"
+
     def make_trigger(self) -> VertexMemberTrigger:
         """See :meth:`VertexWaitingOperator.make_trigger`."""
         return VertexMemberTrigger(**self.trigger_kwargs())
@@ -62,11 +104,25 @@ class VertexMemberOperator(VertexWaitingOperator):
             "task_name": self.task_name,
             "multiple_outputs": self.multiple_outputs,
             "push_value": self.do_xcom_push,
+            "index": self.index,
+            "submit_task_id": self.submit_task_id,
+            "may_lack_job": self.may_lack_job,
         }
+
+    def execute(self, context: Context) -> Any:
+        """See :meth:`VertexWaitingOperator.execute`; a member without a job ends at once."""
+        ti = context["ti"]
+        if self.looped:
+            self.index = ti.map_index
+        if self.may_lack_job or not is_job_name(self.job_name):
+            state = submit_state(ti.dag_id, ti.run_id, self.submit_task_id)
+            if state != "success" or not is_job_name(self.job_name):
+                return self.finish(context, no_job_outcome(self.submit_task_id, state), {})
+        return super().execute(context)
 
     def outcome_of(self, job: JobSnapshot) -> Outcome | None:
         """See :meth:`VertexWaitingOperator.outcome_of`."""
-        return task_outcome(job, self.task_name)
+        return task_outcome(job, self.task_name, self.index)
 
     def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
         """See :meth:`VertexWaitingOperator.xcoms_of`."""
@@ -75,19 +131,34 @@ class VertexMemberOperator(VertexWaitingOperator):
     def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
         """End the mirror as the Vertex task ended.
 
+        :raises AirflowSkipException: the task was skipped.
         :raises VertexTaskFailedError: the task failed, was cancelled or was not run; never retried, since
             the pipeline has done the task's retries.
         """
         for key, value in xcoms.items():
             context["ti"].xcom_push(key=key, value=value)
+        if outcome.skipped:
+            raise AirflowSkipException(outcome.message)
         if not outcome.succeeded:
             raise VertexTaskFailedError(outcome.message)
         self.log.info("%s", outcome.message)
-        return read_value(outcome.value_text, lambda uri: self.identity().hook().read_gcs(uri))
+        return self.conclude(
+            context, read_value(outcome.value_text, lambda uri: self.identity().hook().read_gcs(uri))
+        )
+
+    def conclude(self, context: Context, value: Any) -> Any:
+        """Do with the value what the author's class does with it, and return it. On a worker."""
+        return value
+
+
+def rule_of(operator: Any) -> str:
+    """Return an operator's trigger rule as plain text."""
+    rule = operator.trigger_rule
+    return str(getattr(rule, "value", rule))
 
 
 def adopt(
-    operator: BaseOperator,
+    operator: Any,
     *,
     task_name: str,
     submit_task_id: str,
@@ -96,34 +167,56 @@ def adopt(
     project_id: str | None,
     poll_interval: float,
     deferrable: bool,
-) -> VertexMemberOperator:
+    looped: bool = False,
+    skipper: str | None = None,
+) -> Any:
     """Turn the author's operator into the mirror of its Vertex task, in place. Runs at parse.
 
     The object stays the same one, so every XComArg and edge that points at it goes on pointing there.
     Retries and the execution timeout now belong to the Vertex task and are taken off the mirror.
 
+    :param operator: an operator, or a mapped one.
     :param task_name: the task's name in Vertex.
     :param submit_task_id: full id of the group's submit task, whose XComs name the job.
+    :param looped: the task stands in a loop: it is mapped, or in a mapped task group.
+    :param skipper: what the task decides about those below it, as
+        :class:`~airflow_vertex_provider.graph.converters.base.Conversion` names it.
     """
-    starts_on_worker = needs_worker(operator)
-    name = operator.operator_name
-    operator.__class__ = VertexMemberOperator
-    member: Any = operator
-    member.custom_operator_name = f"Vertex: {name}"
-    member.job_name = xcom_template(submit_task_id, RETURN_VALUE)
-    member.vertex_url = xcom_template(submit_task_id, "vertex_url")
-    member.vertex_logs_url = xcom_template(submit_task_id, VERTEX_LOGS_URL)
-    member.task_name = task_name
-    member.gcp_conn_id = gcp_conn_id
-    member.impersonation_chain = impersonation_chain
-    member.project_id = project_id
-    member.poll_interval = poll_interval
-    member.deferrable = deferrable
-    member.retries = 0
-    member.execution_timeout = None
-    member.executor_config = {
+    fields = {
+        "job_name": xcom_template(submit_task_id, RETURN_VALUE),
+        "vertex_url": xcom_template(submit_task_id, "vertex_url"),
+        "vertex_logs_url": xcom_template(submit_task_id, VERTEX_LOGS_URL),
+        "task_name": task_name,
+        "submit_task_id": submit_task_id,
+        "looped": looped,
+        "gcp_conn_id": gcp_conn_id,
+        "impersonation_chain": impersonation_chain,
+        "project_id": project_id,
+        "poll_interval": poll_interval,
+        "deferrable": deferrable,
+    }
+    mirror_class = VertexMemberOperator
+    if skipper is not None:
+        from airflow_vertex_provider.operators.skipping_member import skipping_class
+
+        mirror_class = skipping_class(skipper)
+    executor_config = {
         key: value for key, value in (operator.executor_config or {}).items() if key != "vertex"
     }
+    if isinstance(operator, MappedOperator):
+        from airflow_vertex_provider.operators.mapped_member import adopt_mapped
+
+        return adopt_mapped(operator, mirror_class, fields, executor_config)
+
+    starts_on_worker = needs_worker(operator) or looped or skipper is not None
+    name = operator.operator_name
+    operator.__class__ = mirror_class
+    operator.custom_operator_name = f"Vertex: {name}"
+    for field, value in fields.items():
+        setattr(operator, field, value)
+    operator.retries = 0
+    operator.execution_timeout = None
+    operator.executor_config = executor_config
     if deferrable and triggers_can_end_tasks() and not starts_on_worker:
-        member.start_in_trigger(VertexMemberTrigger)
-    return operator  # type: ignore[return-value]
+        operator.start_in_trigger(VertexMemberTrigger)
+    return operator

@@ -249,6 +249,8 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
     :param submit_task_id: full id of the task whose XComs name the job.
     :param airflow_ids: Vertex task name to Airflow task id.
     :param output_tasks: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
+    :param rules: what tells whether the failures of a failed job were taken care of, see
+        :func:`~airflow_vertex_provider.verdict.leaf_rules`; then this task succeeds.
     :param cancel_on_kill: cancel the job when a user ends this task.
     :param deferrable: wait in the triggerer (default) or on a worker.
     :param poll_interval: seconds between two looks at the job.
@@ -262,6 +264,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         submit_task_id: str,
         airflow_ids: Mapping[str, str] | None = None,
         output_tasks: Mapping[str, str] | None = None,
+        rules: Mapping[str, Any] | None = None,
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
         project_id: str | None = None,
@@ -276,6 +279,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         self.vertex_logs_url = xcom_template(submit_task_id, VERTEX_LOGS_URL)
         self.airflow_ids = dict(airflow_ids or {})
         self.output_tasks = dict(output_tasks or {})
+        self.rules = dict(rules or {})
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.project_id = project_id
@@ -285,9 +289,9 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         if deferrable and triggers_can_end_tasks() and not needs_worker(self):
             self.start_in_trigger(VertexPipelineJobTrigger)
 
-    def without_output(self, task_id: str) -> None:
-        """Leave a task out of the job's outputs: another one follows it after all. Runs at parse."""
-        self.output_tasks.pop(task_id, None)
+    def judge_by(self, output_tasks: Mapping[str, str], rules: Mapping[str, Any]) -> None:
+        """Take the last tasks of the group anew: edges were drawn after it closed. Runs at parse."""
+        self.output_tasks, self.rules = dict(output_tasks), dict(rules)
         if self.start_from_trigger:
             self.start_in_trigger(VertexPipelineJobTrigger)
 
@@ -301,12 +305,13 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
             **super().trigger_kwargs(),
             "airflow_ids": self.airflow_ids,
             "output_tasks": self.output_tasks,
+            "rules": self.rules,
             "cancel_on_kill": self.cancel_on_kill,
         }
 
     def outcome_of(self, job: JobSnapshot) -> Outcome | None:
         """See :meth:`VertexWaitingOperator.outcome_of`."""
-        return job_outcome(job, self.airflow_ids)
+        return job_outcome(job, self.airflow_ids, self.rules)
 
     def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
         """See :meth:`VertexWaitingOperator.xcoms_of`."""
@@ -315,7 +320,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
     def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
         """End the task as the job ended.
 
-        :raises VertexJobFailedError: the job ended in anything but success.
+        :raises VertexJobFailedError: the job ended in anything but success, and nothing took care of that.
         """
         for key, value in xcoms.items():
             context["ti"].xcom_push(key=key, value=value)

@@ -50,13 +50,14 @@ def needs_worker(operator: BaseOperator) -> bool:
     """Tell whether ending the task is a worker's job: what Airflow does nowhere else would be lost.
 
     Assets and execute hooks live on workers; the event that ends a task in the triggerer reports failures
-    to callbacks, but not successes; e-mails are sent when a worker ends a task.
+    to callbacks, but neither successes nor skips; e-mails are sent when a worker ends a task.
     """
     return bool(
         operator.outlets
         or operator.inlets
         or operator.on_execute_callback
         or operator.on_success_callback
+        or operator.on_skipped_callback
         or getattr(operator, "email", None)
         or getattr(operator, "_post_execute_hook", None)
     )

@@ -16,7 +16,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import (
+    BaseTrigger,
+    TaskFailedEvent,
+    TaskSkippedEvent,
+    TaskSuccessEvent,
+    TriggerEvent,
+)
 
 from airflow_vertex_provider.exceptions import VertexProviderError, VertexValueError
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL, VERTEX_URL
@@ -25,10 +31,12 @@ from airflow_vertex_provider.outputs import (
     Outcome,
     job_outcome,
     job_xcoms,
+    no_job_outcome,
     read_value,
     task_outcome,
 )
 from airflow_vertex_provider.snapshot import JobSnapshot
+from airflow_vertex_provider.triggers.submitted import is_job_name, submit_state
 from airflow_vertex_provider.triggers.watcher import Identity, Watch, in_thread
 
 #: What a waiting operator hands to its trigger under the same name: which job, and how to look at it.
@@ -91,14 +99,17 @@ class _WaitTrigger(BaseTrigger):
         try:
             if self.end_in_trigger:
                 await self._forget_earlier_attempt()
-                await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
-            follow = Watch.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
-            async with aclosing(follow) as snapshots:  # type: ignore[type-var]
-                async for job in snapshots:
-                    await self._tell(job)
-                    outcome = self._outcome(job)
-                    if outcome is not None:
-                        break
+                outcome = await self._without_job()
+            if outcome is None:
+                if self.end_in_trigger:
+                    await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
+                follow = Watch.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
+                async with aclosing(follow) as snapshots:  # type: ignore[type-var]
+                    async for job in snapshots:
+                        await self._tell(job)
+                        outcome = self._outcome(job)
+                        if outcome is not None:
+                            break
         except VertexProviderError as error:
             outcome = Outcome(succeeded=False, message=f"{type(error).__name__}: {error}")
         except Exception as error:
@@ -114,6 +125,9 @@ class _WaitTrigger(BaseTrigger):
         if not self.end_in_trigger:
             return TriggerEvent({"outcome": outcome.to_dict(), "xcoms": self._xcoms(outcome, job)})
         await self._push(self._xcoms(outcome, job))
+        if outcome.skipped:
+            self.log.info("%s", outcome.message)
+            return TaskSkippedEvent()
         if outcome.succeeded:
             try:
                 await self._push(await in_thread(lambda: self._value_xcoms(outcome)))
@@ -176,6 +190,10 @@ class _WaitTrigger(BaseTrigger):
 
         await in_thread(push)
 
+    async def _without_job(self) -> Outcome | None:
+        """Tell how the task ends if it was started though there is no job to wait for."""
+        return None
+
     async def _tell(self, job: JobSnapshot) -> None:
         raise NotImplementedError
 
@@ -199,6 +217,8 @@ class VertexPipelineJobTrigger(_WaitTrigger):
     :param vertex_logs_url: address of the job's logs.
     :param airflow_ids: Vertex task name to Airflow task id, to name failed tasks as the author does.
     :param output_tasks: Airflow task id to Vertex task name, of the tasks whose values are the job's outputs.
+    :param rules: what tells whether the failures of a failed job were taken care of, see
+        :func:`~airflow_vertex_provider.verdict.leaf_rules`.
     :param gcp_conn_id: Airflow connection.
     :param impersonation_chain: as in Google's provider.
     :param project_id: project of the job; the connection's if ``None``.
@@ -213,12 +233,14 @@ class VertexPipelineJobTrigger(_WaitTrigger):
         job_name: str,
         airflow_ids: Mapping[str, str] | None = None,
         output_tasks: Mapping[str, str] | None = None,
+        rules: Mapping[str, Any] | None = None,
         cancel_on_kill: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(job_name=job_name, **kwargs)
         self.airflow_ids = dict(airflow_ids or {})
         self.output_tasks = dict(output_tasks or {})
+        self.rules = dict(rules or {})
         self.cancel_on_kill = cancel_on_kill
         self._last = ""
 
@@ -227,6 +249,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
             **super()._kwargs(),
             "airflow_ids": self.airflow_ids,
             "output_tasks": self.output_tasks,
+            "rules": self.rules,
             "cancel_on_kill": self.cancel_on_kill,
         }
 
@@ -248,7 +271,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
             self.log.info("Pipeline job %s %s", self.job_name.rpartition("/")[2], line)
 
     def _outcome(self, job: JobSnapshot) -> Outcome | None:
-        return job_outcome(job, self.airflow_ids)
+        return job_outcome(job, self.airflow_ids, self.rules)
 
     def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
         return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks)
@@ -264,6 +287,9 @@ class VertexMemberTrigger(_WaitTrigger):
     :param task_name: the task's name in Vertex.
     :param multiple_outputs: push every item of a dict value under its own key too.
     :param push_value: push the task's value; ``False`` if the member has ``do_xcom_push=False``.
+    :param index: number of the iteration, for a member in a loop.
+    :param submit_task_id: id of the task that makes the job; asked for its state if there may be no job.
+    :param may_lack_job: the member's trigger rule may start it though there is no job.
 
     The other parameters are those of :class:`VertexPipelineJobTrigger`.
     """
@@ -275,12 +301,18 @@ class VertexMemberTrigger(_WaitTrigger):
         task_name: str,
         multiple_outputs: bool = False,
         push_value: bool = True,
+        index: int | None = None,
+        submit_task_id: str = "",
+        may_lack_job: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(job_name=job_name, **kwargs)
         self.task_name = task_name
         self.multiple_outputs = multiple_outputs
         self.push_value = push_value
+        self.index = index
+        self.submit_task_id = submit_task_id
+        self.may_lack_job = may_lack_job
         self._last = ""
         self._logs_url = ""
 
@@ -290,10 +322,24 @@ class VertexMemberTrigger(_WaitTrigger):
             "task_name": self.task_name,
             "multiple_outputs": self.multiple_outputs,
             "push_value": self.push_value,
+            "index": self.index,
+            "submit_task_id": self.submit_task_id,
+            "may_lack_job": self.may_lack_job,
         }
 
+    async def _without_job(self) -> Outcome | None:
+        ti = self.task_instance
+        if ti is None or not self.submit_task_id:
+            return None
+        if is_job_name(self.job_name) and not self.may_lack_job:
+            return None
+        state = await in_thread(lambda: submit_state(ti.dag_id, ti.run_id, self.submit_task_id))
+        if is_job_name(self.job_name) and state == "success":
+            return None
+        return no_job_outcome(self.submit_task_id, state)
+
     async def _tell(self, job: JobSnapshot) -> None:
-        task = job.tasks.get(self.task_name)
+        task = job.task(self.task_name, self.index)
         state = task.state_text if task else "not created yet"
         if state != self._last:
             self._last = state
@@ -305,7 +351,7 @@ class VertexMemberTrigger(_WaitTrigger):
                 await self._push({VERTEX_LOGS_URL: task.logs_url})
 
     def _outcome(self, job: JobSnapshot) -> Outcome | None:
-        return task_outcome(job, self.task_name)
+        return task_outcome(job, self.task_name, self.index)
 
     def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
         return {VERTEX_LOGS_URL: outcome.logs_url} if outcome.logs_url else {}
