@@ -38,6 +38,7 @@ from airflow_vertex_provider.graph.model import (
     Source,
 )
 from airflow_vertex_provider.graph.templates import environment_of, template_problems
+from airflow_vertex_provider.runtime import protocol
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.graph.values import Values
@@ -111,10 +112,50 @@ def source_of(values: Values, field: str, port: Port, value: Any) -> Source | No
     if only_a_run_knows(value):
         return _at_submit(values, field, port.type, value)
     problem = literal_problem(port.type, value)
+    if not problem and _holds_none(value):
+        # kfp compiles none either; a value that arrives in the run may hold it.
+        problem = f"no None in it: kfp has no way to write one; the input is {port.type}"
     if problem:
         values.refuse(field, repr(value), problem)
         return None
     return FromConstant(value if port.type == "STRING" else json.dumps(value, sort_keys=True))
+
+
+def node_of(
+    values: Values, field: str, component: Component, value: PlainXComArg
+) -> tuple[Any, dict[str, str]]:
+    """Return the configuration node for an output of a component that a member of Python or Bash takes.
+
+    Runs at parse. The whole value of a component with several outputs is a dict of them, read one by one.
+
+    :return: the node, ``None`` if it was refused; and the types of the inputs that it reads.
+    """
+    output, _ = chosen_output(component, value.key)
+    whole = output is None and value.key == RETURN_KEY
+    wanted = dict(component.outputs) if whole else {}
+    if output is not None:
+        wanted[output] = component.outputs[output]
+    if not wanted or any(map(is_artifact, wanted.values())):
+        _refuse_output(values, field, component, value)
+        return None, {}
+    nodes: dict[str, Any] = {}
+    types: dict[str, str] = {}
+    for name, kind in wanted.items():
+        given = values._input(f"{field}_{name}", FromOutput(value.operator.task_id, name))
+        nodes[name] = protocol.from_input(given, raw=True)
+        types[given] = kind
+    return (protocol.mapping(nodes.items()) if output is None else nodes[output]), types
+
+
+def part_of(
+    values: Values, field: str, component: Component, value: PlainXComArg
+) -> tuple[list[Any], dict[str, str]]:
+    """Return the piece of a container's argument for one output of a component; as :func:`node_of`."""
+    if chosen_output(component, value.key)[0] is None:
+        _refuse_output(values, field, component, value)
+        return [], {}
+    node, types = node_of(values, field, component, value)
+    return ([{"$in": node["$in"]}] if node else []), types
 
 
 def only_a_run_knows(value: Any) -> bool:
@@ -197,6 +238,15 @@ def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> S
     else:
         return FromOutput(name, typed_output(port.type))
     return None
+
+
+def _refuse_output(values: Values, field: str, component: Component, value: PlainXComArg) -> None:
+    known = ", ".join(f'output["{name}"]' for name in component.parameters()) or "none: it has none"
+    values.refuse(
+        field,
+        f"XCom {value.key!r} of component {value.operator.task_id!r}",
+        f"one of its outputs that are parameters: {known}; an artifact goes to another component alone",
+    )
 
 
 def _at_submit(values: Values, field: str, kind: str, value: Any) -> Source | None:
@@ -285,6 +335,12 @@ def _json_problems(value: Any) -> Iterator[str]:
             yield repr(value)
     elif not isinstance(value, float) or not math.isfinite(value):
         yield repr(value)
+
+
+def _holds_none(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_none, value.values()))
+    return any(map(_holds_none, value)) if isinstance(value, list) else value is None
 
 
 def _readable(kind: str) -> str:

@@ -91,6 +91,17 @@ def namesake(n: int) -> int:
     return add(a=n).output  # type: ignore[no-any-return]
 
 
+@dsl.pipeline(name="dag-g")
+def passing(word: str):  # type: ignore[no-untyped-def]
+    written = write(text=word)
+    shell(x=read(data=written.outputs["data"]).output)
+
+
+@dsl.pipeline(name="dag-g")
+def twice():  # type: ignore[no-untyped-def]
+    inner(n=inner(n=1).output)
+
+
 def a_call() -> Any:
     """Return what a component gives when it is called in a pipeline."""
     calls = []

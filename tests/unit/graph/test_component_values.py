@@ -12,7 +12,13 @@ from airflow.sdk import DAG, task
 
 from airflow_vertex_provider import VertexComponentOperator
 from airflow_vertex_provider.exceptions import Problem, VertexValueError
-from airflow_vertex_provider.graph.component_values import component_of, literal_problem, read_native
+from airflow_vertex_provider.graph.component_values import (
+    component_of,
+    literal_problem,
+    node_of,
+    part_of,
+    read_native,
+)
 from airflow_vertex_provider.graph.converters import component as converter
 from airflow_vertex_provider.graph.converters.base import Conversion
 from airflow_vertex_provider.graph.model import (
@@ -27,7 +33,7 @@ from airflow_vertex_provider.graph.model import (
 from airflow_vertex_provider.graph.values import ParameterTable, Values
 from tests.unit import component_samples as samples
 
-EVERY = {"text": "t", "number": 1, "share": 0.5, "flag": True, "items": [1, "a"], "table": {"k": [None]}}
+EVERY = {"text": "t", "number": 1, "share": 0.5, "flag": True, "items": [1, "a"], "table": {"k": [True]}}
 
 
 @task
@@ -88,7 +94,7 @@ class TestLiterals:
             "share": FromConstant("0.5"),
             "flag": FromConstant("true"),
             "items": FromConstant('[1, "a"]'),
-            "table": FromConstant('{"k": [null]}'),
+            "table": FromConstant('{"k": [true]}'),
         }
         assert read.conversion.kind is TaskKind.COMPONENT
         assert read.conversion.input_types == {
@@ -134,6 +140,7 @@ class TestLiterals:
             ("items", [2**60]),
             ("table", [1]),
             ("table", {1: 2}),
+            ("table", {"a": [None]}),
             ("table", {"a": float("inf")}),
             ("table", {"a": "\ud800"}),
         ],
@@ -319,6 +326,59 @@ class TestMembers:
         }
 
 
+class TestTakers:
+    """What a function or a container gets of a component."""
+
+    def take(self, kind: Any, arguments: Any, key: str | None) -> tuple[Values, Any, Any]:
+        producer = component(kind, arguments, "p")
+        value = producer.output if key is None else producer.output[key]
+        taker = cast("Any", make(value)).operator
+        values = Values(taker, {"p": producer, "make": taker}, set(), ParameterTable())
+        found = component_of(producer)
+        assert found is not None
+        return values, node_of(values, "value", found, value), part_of(values, "value", found, value)
+
+    @pytest.mark.parametrize("key", [None, "Output"])
+    def test_the_only_output(self, dag: DAG, key: str | None) -> None:
+        values, (node, types), (part, also) = self.take(samples.add, {"a": 1}, key)
+        assert values.problems == []
+        assert values.inputs == {"value_Output": FromOutput("p", "Output")}
+        assert node == {"$in": "value_Output", "raw": True}
+        assert part == [{"$in": "value_Output"}]
+        assert types == also == {"value_Output": "NUMBER_INTEGER"}
+
+    def test_one_of_several(self, dag: DAG) -> None:
+        _, (node, types), (part, _) = self.take(samples.shell, {"x": "x"}, "count")
+        assert node == {"$in": "value_count", "raw": True}
+        assert part == [{"$in": "value_count"}]
+        assert types == {"value_count": "NUMBER_INTEGER"}
+
+    def test_all_of_several(self, dag: DAG) -> None:
+        values, (node, types), (part, _) = self.take(samples.shell, {"x": "x"}, None)
+        assert node == {
+            "count": {"$in": "value_count", "raw": True},
+            "result": {"$in": "value_result", "raw": True},
+        }
+        assert types == {"value_count": "NUMBER_INTEGER", "value_result": "STRING"}
+        assert part == []
+        assert "count" in values.problems[0].allowed
+
+    @pytest.mark.parametrize(
+        ("kind", "arguments", "key"),
+        [
+            (samples.write, {"text": "x"}, None),
+            (samples.write, {"text": "x"}, "data"),
+            (samples.shell, {"x": "x"}, "none"),
+            (samples.silent, {}, None),
+        ],
+    )
+    def test_what_cannot_be_taken(self, dag: DAG, kind: Any, arguments: Any, key: str | None) -> None:
+        values, (node, _), (part, _) = self.take(kind, arguments, key)
+        assert (node, part, values.inputs) == (None, [], {})
+        assert len(values.problems) == 2
+        assert "an artifact goes to another component alone" in values.problems[0].allowed
+
+
 class TestSettings:
     @pytest.mark.parametrize("name", ["custom_job", "image", "packages"])
     def test_what_a_component_has_of_its_own(self, dag: DAG, name: str) -> None:
@@ -357,7 +417,7 @@ class TestRendered:
             ("LIST", '["a"]', ["a"]),
             ("LIST", ["a"], ["a"]),
             ("LIST", range(2), [0, 1]),
-            ("STRUCT", '{"a": 1}', {"a": 1}),
+            ("STRUCT", '{"a": null}', {"a": None}),
         ],
     )
     def test_it_takes_the_inputs_type(self, kind: str, rendered: Any, value: Any) -> None:
