@@ -3,10 +3,9 @@
 The components are containers whose commands run as processes of this machine. Annotations are not postponed
 in this file: kfp reads them.
 """
-# mypy: disable-error-code="untyped-decorator, no-untyped-def, valid-type, type-arg"
+# mypy: disable-error-code="untyped-decorator, no-untyped-def, valid-type, type-arg, attr-defined"
 
 import json
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -23,6 +22,8 @@ Json = dict[str, Any]
 _SAY = 'test "$0" != fail && printf %s "$0" > "$1"'
 #: Writes ``$0`` after waiting for ``$2``/go, having told that it runs.
 _BLOCK = 'echo x >> "$2/began"; while [ ! -e "$2/go" ]; do sleep 0.01; done; printf %s "$0" > "$1"'
+#: Like the one before, but only for the text ``b``.
+_BLOCK_B = f'if [ "$0" = b ]; then {_BLOCK}; else printf %s "$0" > "$1"; fi'
 _FLAKY = 'echo x >> "$2/$0"; [ "$(wc -l < "$2/$0")" -ge 3 ] && printf %s "$0" > "$1"'
 
 
@@ -97,6 +98,12 @@ def block(text: str, folder: str, o: dsl.OutputPath(str)):
 
 
 @dsl.container_component
+def block_b(text: str, folder: str, o: dsl.OutputPath(str)):
+    """Write a text; for the text ``b``, wait for a file first."""
+    return _shell(_BLOCK_B, text, o, folder)
+
+
+@dsl.container_component
 def flaky(text: str, folder: str, o: dsl.OutputPath(str)):
     """Write a text at the third attempt."""
     return _shell(_FLAKY, text, o, folder)
@@ -144,6 +151,25 @@ def read_list(items: dsl.Input[list[dsl.Dataset]]) -> str:
     return ",".join(open(item.path).read() for item in items or [])  # noqa: PTH123
 
 
+def everything(folder: str, items: list) -> None:
+    """Run a branch in a loop in an exit handler, and collect what comes out."""
+    exit_task = report(folder=folder)
+    with dsl.ExitHandler(exit_task, name="handler"):
+        with dsl.ParallelFor(items, parallelism=2) as item:
+            gate = say(text=item.mode).set_display_name("gate")
+            with dsl.If(gate.outputs["o"] == "run"):
+                ran = block_b(text=item.x, folder=folder)
+            with dsl.Else():
+                other = say(text="else").set_display_name("other")
+            said = say(text=dsl.OneOf(ran.outputs["o"], other.outputs["o"])).set_display_name("said")
+        gather(values=dsl.Collected(said.outputs["o"])).set_display_name("all")
+
+
+#: Items for it: the third and fourth wait for a file.
+ITEMS = [{"mode": "run", "x": "a"}, {"mode": "no", "x": "z"}, {"mode": "run", "x": "b"},
+         {"mode": "run", "x": "b"}, {"mode": "no", "x": "z"}]  # fmt: skip
+
+
 def spec(function: Callable[..., Any], name: str = "structured") -> Json:
     """Compile a pipeline function as kfp does."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -160,6 +186,3 @@ def uncached(compiled: Json) -> Json:
         for task in dag.get("dag", {}).get("tasks", {}).values():
             task.pop("cachingOptions", None)
     return compiled
-
-
-PYTHON = sys.executable

@@ -16,6 +16,7 @@ from google.cloud.aiplatform_v1 import JobServiceClient, PipelineServiceClient
 from google.cloud.aiplatform_v1.types import JobState, PipelineJob, PipelineState, PipelineTaskDetail
 
 from airflow_vertex_provider.emulator import VertexEmulator
+from tests.emulator import kfp_parts
 from tests.emulator.pipelines import LOCATION, PARENT, PROJECT, ROOT, Pipeline, parameter, say, wait_for
 
 #: The class has no annotations.
@@ -272,3 +273,48 @@ def test_high_level_sdk_cancels(sdk: VertexEmulator, tmp_path: Path) -> None:
     job.submit()
     job.cancel()
     wait_for(lambda: job.state == PipelineState.PIPELINE_STATE_CANCELLED, "the job to be cancelled")
+
+
+def test_high_level_sdk_runs_conditions_loops_and_an_exit_handler(
+    sdk: VertexEmulator, tmp_path: Path
+) -> None:
+    template = tmp_path / "pipeline.json"
+    template.write_text(json.dumps(kfp_parts.spec(kfp_parts.everything)))
+    (tmp_path / "go").touch()
+    job = aiplatform.PipelineJob(
+        display_name="structured",
+        template_path=str(template),
+        job_id="structured",
+        pipeline_root=f"gs://sdk-{uuid.uuid4().hex[:8]}/root",
+        parameter_values={"folder": str(tmp_path), "items": kfp_parts.ITEMS},
+    )
+    job.submit()
+    job.wait()  # type: ignore[no-untyped-call]
+    assert job.state == PipelineState.PIPELINE_STATE_SUCCEEDED
+    details = {task.task_name: task for task in job.task_details}
+    assert details["all"].execution.metadata["output:o"] == '["a","else","b","b","else"]'
+    loop = details["for-loop-2"]
+    iterations = [task for task in job.task_details if task.parent_task_id == loop.task_id]
+    assert [task.execution.schema_title for task in iterations] == ["system.DagExecution"] * len(
+        kfp_parts.ITEMS
+    )
+    items = [
+        json.loads(task.execution.metadata["input:pipelinechannel--items-loop-item"]) for task in iterations
+    ]
+    assert items == kfp_parts.ITEMS
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["job"], status["task"]) == (job.resource_name, "handler")
+
+
+def test_generated_client_reads_a_failed_loop(service: Any) -> None:
+    body = Pipeline("body", item="STRING").task("t", ["false"])
+    created = service.create_pipeline_job(
+        parent=PARENT, pipeline_job=_job(Pipeline().nested("loop", body, items=["a"]))
+    )
+    job = _ended(service, created.name)
+    assert job.state == PipelineState.PIPELINE_STATE_FAILED
+    found = {task.task_name: task for task in job.job_detail.task_details}
+    assert {name: task.state.name for name, task in found.items() if name in ("loop", "loop-0", "t")} == {
+        "loop": "FAILED", "loop-0": "FAILED", "t": "FAILED",
+    }  # fmt: skip
+    assert found["loop"].error.message.endswith("The failed tasks are: [loop-0].")
