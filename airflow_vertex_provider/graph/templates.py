@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: Names that would mean the submit task, or its moment, rather than the member.
 _OF_THE_TASK = frozenset(
     {
+        "asset_state_store",
         "exception",
         "expanded_ti_count",
         "inlet_events",
@@ -30,6 +31,8 @@ _OF_THE_TASK = frozenset(
         "reason",
         "task",
         "task_instance_key_str",
+        "task_reschedule_count",
+        "task_state_store",
         "try_number",
     }
 )
@@ -67,7 +70,7 @@ def environment_problems(dag: DAG) -> Iterator[tuple[str, str, str]]:
             "Jinja's own delimiters: which arguments of the group are templates is seen by them",
         )
     try:
-        _environment(_extensions(dag))
+        _environment_with(dag, _extensions(dag))
     except _UNLOADABLE as error:
         yield (
             "jinja_environment_kwargs",
@@ -79,10 +82,17 @@ def environment_problems(dag: DAG) -> Iterator[tuple[str, str, str]]:
 def environment_of(dag: DAG) -> Environment:
     """Return an environment that reads templates as the DAG's own does. Runs at parse."""
     try:
-        return _environment(_extensions(dag))
+        return _environment_with(dag, _extensions(dag))
     except _UNLOADABLE:
         # environment_problems names them; the templates are read as far as Airflow's own way goes.
-        return _environment(_AIRFLOW_EXTENSIONS)
+        return _environment_with(dag, _AIRFLOW_EXTENSIONS)
+
+
+def _environment_with(dag: DAG, extensions: tuple[Any, ...]) -> Environment:
+    """Return an environment with these extensions that finds the files which the DAG's own finds."""
+    loader = (dag.jinja_environment_kwargs or {}).get("loader")
+    folders = (dag.folder, *(dag.template_searchpath or ()))
+    return _environment(extensions, folders if loader is None else loader)
 
 
 def _extensions(dag: DAG) -> tuple[Any, ...]:
@@ -118,6 +128,16 @@ def template_problems(
     :param environment: see :func:`environment_of`.
     :return: pairs of what was found and what is allowed.
     """
+    yield from _text_problems(text, members, environment, set())
+
+
+def _text_problems(
+    text: str, members: Collection[str], environment: Environment, seen: set[str]
+) -> Iterator[tuple[str, str]]:
+    """Find the problems of one text and of the files it takes in.
+
+    :param seen: names of the files that have been looked at.
+    """
     import jinja2
     from jinja2 import nodes
 
@@ -137,6 +157,34 @@ def template_problems(
                 yield text, f"of {name.name!r} only xcom_pull(task_ids=...) of a task outside the group"
             else:
                 yield from _pull_problems(text, call, members)
+    for taken in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        yield from _file_problems(text, taken, members, environment, seen)
+
+
+def _file_problems(
+    text: str, taken: Any, members: Collection[str], environment: Environment, seen: set[str]
+) -> Iterator[tuple[str, str]]:
+    """Find the problems of the file that a template includes, imports or extends."""
+    import jinja2
+    from jinja2 import nodes
+
+    named = taken.template
+    items = named.items if isinstance(named, nodes.List | nodes.Tuple) else [named]
+    names = [item.value if isinstance(item, nodes.Const) else None for item in items]
+    if not all(isinstance(name, str) for name in names):
+        yield text, "the names of template files written out: what is in them is looked at here"
+        return
+    for name in names:
+        if name in seen or environment.loader is None:
+            continue
+        seen.add(name)
+        try:
+            source = environment.loader.get_source(environment, name)[0]
+        except jinja2.TemplateNotFound:
+            if len(names) == 1 and not getattr(taken, "ignore_missing", False):
+                yield text, f"{name!r} in the DAG's folder or its template_searchpath"
+        else:
+            yield from _text_problems(source, members, environment, seen)
 
 
 def _is_pull(call: Any) -> bool:
@@ -167,8 +215,13 @@ def _pull_problems(text: str, call: Any, members: Collection[str]) -> Iterator[t
 
 
 @functools.cache
-def _environment(extensions: tuple[Any, ...]) -> Environment:
+def _environment(extensions: tuple[Any, ...], files: Any) -> Environment:
+    """Make an environment.
+
+    :param files: folders to look for files in, or the author's own loader.
+    """
     import jinja2
 
+    loader = jinja2.FileSystemLoader(files) if isinstance(files, tuple) else files
     # Only parses: the author's own filters, tests and macros need not be known here.
-    return jinja2.Environment(autoescape=False, extensions=extensions)  # noqa: S701 - nothing is rendered
+    return jinja2.Environment(autoescape=False, extensions=extensions, loader=loader)  # noqa: S701 - as said

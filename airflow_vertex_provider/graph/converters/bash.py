@@ -31,12 +31,11 @@ def convert(operator: Any, values: Values) -> Conversion:
             "output_processor", operator.output_processor, "none; process the output in the next task"
         )
     what: dict[str, Any] = {"command": ""}
-    extra: dict[str, Any] = {}
     may_skip = bool(codes)
     if type(operator).__qualname__ == DECORATED.rpartition(".")[2]:
         call = function_call(operator, values)
         if call is not None:
-            what, extra = dict(call.config), dict(call.extra)
+            what = dict(call.config)
             may_skip = may_skip or call.may_skip
     else:
         what = {"command": values.node("bash_command", _command(operator, values))}
@@ -48,7 +47,7 @@ def convert(operator: Any, values: Values) -> Conversion:
         skip_exit_codes=codes,
         **what,
     )
-    return Conversion(TaskKind.BASH, {**config, **extra}, may_skip=may_skip)
+    return Conversion(TaskKind.BASH, config, may_skip=may_skip)
 
 
 def _command(operator: Any, values: Values) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from airflow_vertex_provider.graph.context_use import (
 )
 from airflow_vertex_provider.graph.source import CarriedFunction, CarryError, carry_function
 from airflow_vertex_provider.graph.template_files import with_files
+from airflow_vertex_provider.runtime import protocol
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.graph.values import Values
@@ -39,12 +40,10 @@ class FunctionCall:
     """How a function is called.
 
     :param config: what :func:`protocol.python_config` and :func:`protocol.bash_config` take for a function.
-    :param extra: what the configuration holds beside that.
     :param may_skip: the function names Airflow's exception for a skip.
     """
 
     config: Mapping[str, Any]
-    extra: Mapping[str, Any] = field(default_factory=dict)
     may_skip: bool = False
 
 
@@ -97,16 +96,10 @@ def function_call(
             f"named in {carried.name} ({carried.file}), with {operator.retries} retries",
             "no retries, or another exception: in a process of its own Airflow retries any",
         )
-    extra: dict[str, Any] = {}
-    if call.context:
-        extra["context"] = call.context
+    config = {**carried.to_config(), "args": args, "kwargs": call.kwargs, "context": call.context}
     if values.spread:
-        extra["spread"] = values.spread_node()
-    return FunctionCall(
-        {**carried.to_config(), "args": args, "kwargs": call.kwargs},
-        extra,
-        in_process and _SKIP in carried.uses,
-    )
+        config["spread"] = values.spread_node()
+    return FunctionCall(config, may_skip=in_process and _SKIP in carried.uses)
 
 
 def _given(operator: Any, values: Values) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -208,11 +201,9 @@ class _Call:
             self.context[RUN] = self._run(use)
 
     def _run(self, use: ContextUse) -> Any:
-        return {
-            "$object": {
-                name: self._values.context(f"{RUN}.{name}", optional=False) for name in sorted(use.run or ())
-            }
-        }
+        return protocol.known_object(
+            {name: self._values.context(f"{RUN}.{name}", optional=False) for name in sorted(use.run or ())}
+        )
 
 
 def _check_call(function: Callable[..., Any], op_args: Sequence[Any], call: _Call, values: Values) -> None:

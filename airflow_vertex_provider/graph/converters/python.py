@@ -37,8 +37,4 @@ def own_arguments(operator: Any, values: Values) -> dict[str, Any]:
 
 def payload(operator: Any, call: FunctionCall | None) -> dict[str, Any]:
     """Return the payload of a PYTHON task; an empty one for a function that cannot be carried."""
-    return (
-        {**protocol.python_config(task=operator.task_id, **call.config), **call.extra}
-        if call is not None
-        else {}
-    )
+    return protocol.python_config(task=operator.task_id, **call.config) if call is not None else {}
