@@ -434,12 +434,14 @@ def resolve(node: Any, inputs: dict[str, Any]) -> Any:
     if not isinstance(node, dict):
         return node
     form = next(iter(node), "")
-    if form == "$lit" and len(node) == 1:
+    if form[:1] != "$":
+        return {key: resolve(item, inputs) for key, item in node.items()}
+    if form == "$lit":
         return untag(node[form])
-    if form == "$in" and set(node) <= {"$in", "get", "text", "raw"}:
-        return resolve_input(node, inputs)
-    function = part("node_" + form[1:]) if form[:1] == "$" else None
-    return function(node, inputs) if function else {key: resolve(item, inputs) for key, item in node.items()}
+    function = resolve_input if form == "$in" else part("node_" + form[1:])
+    if not function:
+        raise VertexRuntimeError("unknown node %r" % form)
+    return function(node, inputs)
 
 
 def resolve_input(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
@@ -758,7 +760,7 @@ def use_typed(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder
         }[wanted]
         found = kinds[0]() if value is NOT_RUN else value
         try:
-            text = json.dumps(found)
+            text = json.dumps(found, allow_nan=False)
             # Other types inside would become something else; and Vertex keeps numbers as doubles.
             fits = json.loads(text) == found and (wanted != "NUMBER_INTEGER" or abs(found) <= 2**53)
         except (TypeError, ValueError):

@@ -45,11 +45,17 @@ class Ended:
 
     def text(self, output: str = "Output") -> str:
         """Return an output parameter as Vertex would read it."""
-        assert self.code == 0, self.stderr
-        data = json.loads((self.folder / "executor_output.json").read_text())
-        value = data["parameterValues"][output]
+        value = self.outputs()[output]
         assert isinstance(value, str)
         return value
+
+    def outputs(self) -> dict[str, Any]:
+        """Return all outputs, after checking that the task succeeded and left no error."""
+        assert self.code == 0, self.stderr
+        assert list(self.folder.glob("*error.json")) == []
+        data = json.loads((self.folder / "executor_output.json").read_text())
+        assert set(data) == {"parameterValues"}
+        return dict(data["parameterValues"])
 
     def value(self, read: Callable[[str], bytes] | None = None) -> Any:
         """Return the task's value."""
