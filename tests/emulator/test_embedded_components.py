@@ -39,9 +39,9 @@ def test_components_of_every_kind(client: Client) -> None:
         "sum": "SUCCEEDED",
         "types": "SUCCEEDED",
     }
-    # 1 + 2, then twice + 2 + 10 in the pipeline.
+    # A default counts as given: hence "yes" below. 1 + 2, then twice + 2 + 10 in the pipeline.
     assert outputs(job, "sum")["Output"] == 27
     text = 'it\'s "quoted"'
-    assert outputs(job, "shell") == {"result": f"{text}/n=/no", "count": 3}
-    got = [f"{text}/n=/no", 3, 0.5, True, [1, "a"], {"k": {"l": 2}}, "none"]
+    assert outputs(job, "shell") == {"result": f"{text}/n=/yes", "count": 3}
+    got = [f"{text}/n=/yes", 3, 0.5, True, [1, "a"], {"k": {"l": 2}}, "none"]
     assert outputs(job, "types") == {"Output": {"got": got}}
