@@ -90,12 +90,13 @@ class PageApi:
         if job is None:
             return None
         plan = read_spec(job.body["pipelineSpec"], FieldErrors())
+        tasks = self._store.tasks(job.key)
         return {
             **_summary(job),
             "parameters": job.body.get("runtimeConfig", {}).get("parameterValues", {}),
             "labels": job.body.get("labels", {}),
             "error": job.body.get("error"),
-            "graph": _graph(plan.root.dag or Dag(), ""),
+            "graph": _graph(plan.root.dag or Dag(), "", _iterations(tasks)),
             "tasks": {
                 task.path: {
                     **task.body,
@@ -104,7 +105,7 @@ class PageApi:
                         self._custom_job(job, identifier) for identifier in task.notes.get("custom_jobs", [])
                     ],
                 }
-                for task in self._store.tasks(job.key)
+                for task in tasks
             },
         }
 
@@ -194,8 +195,21 @@ def _counts(tasks: list[Task]) -> dict[str, int]:
     return counts
 
 
-def _graph(dag: Dag, path: str) -> list[Json]:
-    """Return the tasks of a DAG with their edges, nested pipelines inside."""
+def _iterations(tasks: list[Task]) -> dict[str, list[tuple[int, str]]]:
+    """Return the numbers and names of the iterations that have begun, by the path of their loop.
+
+    A last part of a path that is a number is also a task's key perhaps; only loops are looked up here.
+    """
+    found: dict[str, list[tuple[int, str]]] = {}
+    for task in tasks:
+        loop, _, last = task.path.rpartition("/")
+        if loop and last.isdigit():
+            found.setdefault(loop, []).append((int(last), task.body["taskName"]))
+    return {loop: sorted(numbers) for loop, numbers in found.items()}
+
+
+def _graph(dag: Dag, path: str, iterations: dict[str, list[tuple[int, str]]]) -> list[Json]:
+    """Return the tasks of a DAG with their edges; nested pipelines, groups and iterations inside."""
     nodes: list[Json] = []
     for key, task in dag.tasks.items():
         own = f"{path}/{key}" if path else key
@@ -204,7 +218,23 @@ def _graph(dag: Dag, path: str) -> list[Json]:
             "name": task.name,
             "upstream": [f"{path}/{name}" if path else name for name in task.upstream],
         }
-        if task.component.dag:
-            node["inside"] = _graph(task.component.dag, own)
+        if task.condition is not None:
+            node["condition"] = task.condition.text
+        if task.completed:
+            node["completed"] = True
+        if task.component.dag and task.loop is not None:
+            node["parallelism"] = task.loop.limit
+            node["inside"] = [
+                {
+                    "path": f"{own}/{number}",
+                    "name": name,
+                    "upstream": [],
+                    "iteration": number,
+                    "inside": _graph(task.component.dag, f"{own}/{number}", iterations),
+                }
+                for number, name in iterations.get(own, [])
+            ]
+        elif task.component.dag:
+            node["inside"] = _graph(task.component.dag, own, iterations)
         nodes.append(node)
     return nodes

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.emulator import server as server_module
-from tests.emulator.pipelines import LOCATION, PROJECT, Client, Pipeline, say
+from tests.emulator.pipelines import LOCATION, PROJECT, Client, Pipeline, parameter, say
 
 PAGE = Path(server_module.__file__).with_name("page") / "index.html"
 
@@ -71,6 +71,42 @@ def test_a_run_with_graph_states_values_machines_and_log(client: Client) -> None
     assert machine == {"machineType": "e2-standard-4"}
     log = client.call("GET", f"{base}/tasks/{run['tasks']['sub/deep']['taskId']}/log")
     assert sorted(line[1:] for line in log[0]["lines"]) == [["stderr", "two"], ["stdout", "one"]]
+
+
+def _structured() -> Pipeline:
+    """Return a loop with a condition inside, of which one iteration fails, and a task that minds no failure."""
+    step = Pipeline("step", item="STRING").task("deep", ["false"], inputs={"x": parameter("item")})
+    condition = "inputs.parameter_values['item'] == '11'"
+    body = Pipeline("body", item="STRING")
+    body.nested("if-eleven", step, inputs={"item": parameter("item")}, condition=condition)
+    pipe = Pipeline().nested("loop", body, items=[str(number) for number in range(12)], limit=4)
+    return pipe.task("last", after=["loop"]).completed("last")
+
+
+def test_the_graph_of_loops_and_conditions(client: Client) -> None:
+    client.run(_structured(), "looped")
+    run = client.call("GET", f"/emulator/runs/{PROJECT}/{LOCATION}/looped")
+    loop, last = run["graph"]
+    assert (last["upstream"], last["completed"]) == (["loop"], True)
+    assert loop["parallelism"] == 4
+    assert [node["name"] for node in loop["inside"]] == [f"loop-{number}" for number in range(12)]
+    assert loop["inside"][11] == {
+        "path": "loop/11",
+        "name": "loop-11",
+        "upstream": [],
+        "iteration": 11,
+        "inside": [
+            {
+                "path": "loop/11/if-eleven",
+                "name": "if-eleven",
+                "upstream": [],
+                "condition": "inputs.parameter_values['item'] == '11'",
+                "inside": [{"path": "loop/11/if-eleven/deep", "name": "deep", "upstream": []}],
+            }
+        ],
+    }
+    assert run["tasks"]["loop/11/if-eleven/deep"]["state"] == "FAILED"
+    assert run["tasks"]["loop/3/if-eleven/deep"]["state"] == "NOT_TRIGGERED"
 
 
 def test_what_is_not_there_is_404(client: Client) -> None:
@@ -130,3 +166,26 @@ def test_a_wide_run_leads_to_its_failed_tasks(
         "wide-21": "wide-21",
     }
     assert re.findall(r'class="node chosen"[^>]* data-path="([^"]+)"', page) == ["wide-2"]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_a_long_loop_shows_its_failed_iteration_and_lists_all(
+    emulator: VertexEmulator, client: Client, tmp_path: Path
+) -> None:
+    client.run(_structured(), "looped")
+    page = _drawn(emulator.run_url(PROJECT, LOCATION, "looped") + "#loop", tmp_path)
+    boxes = dict(re.findall(r'data-path="([^"]+)"[^>]* data-state="([^"]+)"', page))
+    drawn = {path for path in boxes if re.fullmatch("loop/[0-9]+", path)}
+    assert drawn == {"loop/11", *(f"loop/{number}" for number in range(8))}
+    assert boxes["loop/11/if-eleven/deep"] == "FAILED"
+    assert boxes["loop/0/if-eleven"] == "NOT_TRIGGERED"
+    assert "3 more iterations" in page
+    listed = re.search(r'<ul class="inside">(.*?)</ul>', page)
+    assert listed
+    assert re.findall(r">(loop-[0-9]+)</a>", listed[1]) == [f"loop-{number}" for number in range(12)]
+    assert re.search(r'<p id="failed">.*deep \(loop-11\)</a>', page)
+    page = _drawn(emulator.run_url(PROJECT, LOCATION, "looped") + "#loop%2F9%2Fif-eleven", tmp_path)
+    assert "inputs.parameter_values['item'] == '11'" in page
+    assert re.findall(r'class="node group[^"]*chosen[^"]*"[^>]* data-path="([^"]+)"', page) == [
+        "loop/9/if-eleven"
+    ]
