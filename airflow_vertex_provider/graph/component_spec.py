@@ -118,6 +118,33 @@ def fits(given: str, wanted: str) -> bool:
     return same or _ANY_ARTIFACT in (given_title, title)
 
 
+def value_of_outputs(types: Mapping[str, str], found: Mapping[str, Any]) -> Any:
+    """Return the value that a component's task left, as an XCom has it. Runs wherever a task is read back.
+
+    It is the single output ``Output``, or else a dict of all outputs by name; ``None`` without outputs.
+
+    :param types: output name to type, as the graph has it.
+    :param found: output name to what the service recorded: a parameter's JSON value, or whatever stands for
+        an artifact. An output that is not there is ``None``.
+    """
+    values = {
+        name: found.get(name) if is_artifact(kind) else _whole_numbers(found.get(name))
+        for name, kind in types.items()
+    }
+    return values[SINGLE_OUTPUT] if set(values) == {SINGLE_OUTPUT} else values or None
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Return a recorded value with whole numbers as ``int``: the service holds every number as a double."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _whole_numbers(item) for key, item in value.items()}
+    return value
+
+
 def read_component(component: object, folder: str) -> Component:
     """Read a component.
 

@@ -14,6 +14,7 @@ from airflow_vertex_provider.graph.component_spec import (
 )
 from airflow_vertex_provider.graph.component_values import CLASS, source_of
 from airflow_vertex_provider.graph.converters.base import Conversion
+from airflow_vertex_provider.graph.converters.settings import said
 from airflow_vertex_provider.graph.model import FromItem, Source, TaskKind
 
 if TYPE_CHECKING:
@@ -94,12 +95,11 @@ def _inputs(arguments: Any, component: Component, values: Values) -> dict[str, S
 
 def _refuse_settings(operator: Any, component: Component, values: Values) -> None:
     """Refuse settings of this task that its component has no place for."""
-    config = operator.executor_config
-    settings = config.get("vertex") if isinstance(config, Mapping) else None
     refused = {**_OWN, **_OF_A_CONTAINER} if component.is_pipeline else _OWN
     for name, allowed in refused.items():
-        if isinstance(settings, Mapping) and settings.get(name):
-            values.refuse(f'executor_config["vertex"][{name!r}]', repr(settings[name]), allowed)
+        found = said(operator, name)
+        if found:
+            values.refuse(f'executor_config["vertex"][{name!r}]', repr(found), allowed)
     if component.is_pipeline and operator.retries:
         values.refuse(
             "retries",

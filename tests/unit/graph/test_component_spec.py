@@ -20,6 +20,7 @@ from airflow_vertex_provider.graph.component_spec import (
     artifact_type,
     fits,
     read_component,
+    value_of_outputs,
 )
 from tests.unit import component_samples as samples
 
@@ -286,6 +287,28 @@ class TestTypes:
 
     def test_a_type_without_a_schema_is_any_artifact(self) -> None:
         assert artifact_type({}) == "ARTIFACT system.Artifact@0.0.1"
+
+
+class TestValues:
+    def test_the_only_output_is_the_value(self) -> None:
+        assert value_of_outputs({"Output": "NUMBER_INTEGER"}, {"Output": 3.0}) == 3
+        assert type(value_of_outputs({"Output": "NUMBER_INTEGER"}, {"Output": 3.0})) is int
+        assert value_of_outputs({"Output": DATASET}, {"Output": {"uri": "gs://b/o"}}) == {"uri": "gs://b/o"}
+
+    def test_others_are_a_dict(self) -> None:
+        types = {"a": "STRING", "b": "STRUCT", "data": DATASET, "late": "BOOLEAN"}
+        found = {"a": "1.0", "b": {"k": [1.0, 0.5, True]}, "data": {"uri": "gs://b/o", "n": 1.0}, "x": 1}
+        value = value_of_outputs(types, found)
+        assert value == {
+            "a": "1.0",
+            "b": {"k": [1, 0.5, True]},
+            "data": {"uri": "gs://b/o", "n": 1.0},
+            "late": None,
+        }
+        assert json.dumps(value["b"]) == '{"k": [1, 0.5, true]}'
+
+    def test_none(self) -> None:
+        assert value_of_outputs({}, {"x": 1}) is None
 
 
 def test_reading_a_file_loads_neither_kfp_nor_google(tmp_path: Path) -> None:
