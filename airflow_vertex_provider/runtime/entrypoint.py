@@ -740,6 +740,18 @@ def use_mapped_over(
     return {}
 
 
+def use_multiple_outputs(
+    config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str
+) -> dict[str, Any]:
+    """Check a value whose items are outputs of their own, as Airflow does."""
+    good = isinstance(value, dict) and all(isinstance(key, str) for key in value)
+    if value is not NOT_RUN and value is not None and not good:
+        raise TypeError(
+            "with multiple_outputs the value must be a dict whose keys are str, found %.60r" % (value,)
+        )
+    return {}
+
+
 def use_text_output(
     config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str
 ) -> dict[str, Any]:
@@ -800,11 +812,11 @@ def use_follow(config: dict[str, Any], inputs: dict[str, Any], value: Any, folde
 def outputs(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
     """Return the task's outputs; a large value goes into a file first."""
     values: dict[str, Any] = {}
-    for key in ("mapped_over", "text_output", "typed", "follow", "expand"):
+    for key in ("multiple_outputs", "mapped_over", "text_output", "typed", "follow", "expand"):
         if config.get(key):
             values.update(part("use_" + key)(config, inputs, value, folder))
     if config.get("output", True):
-        text = SKIPPED if value is NOT_RUN else encode(value)
+        text = SKIPPED if value is NOT_RUN else encode(None if config.get("silent") else value)
         values["Output"] = keep(text, config["inline_limit"], folder + "/airflow_value.json")
         if config.get("handoff"):
             path = "%s/airflow_handoff/%s.json" % (os.path.dirname(folder), config["name"])

@@ -518,6 +518,34 @@ def test_typed_outputs_take_nothing_else(container: Container, kind: str, value:
     assert type(value).__name__ in error["message"]
 
 
+# --- what a value must be -------------------------------------------------------------------------------
+
+
+def uncarriable() -> Any:
+    return object()
+
+
+def test_a_silent_task_tells_its_state_alone(container: Container) -> None:
+    assert container.run({**config_of(uncarriable), "silent": True}).outputs() == {"Output": "null"}
+    ended = container.run({**config_of(skip), "silent": True, "skips": True})
+    assert ended.outputs() == {"Output": SKIPPED}
+    assert container.run(config_of(uncarriable)).error()["type"] == "ProtocolError"
+
+
+def test_multiple_outputs_need_a_dict(container: Container) -> None:
+    def run(value: Any) -> Any:
+        return container.run({**config_of(give_one, [constant(value)]), "multiple_outputs": True})
+
+    assert run({"a": 1}).value() == {"a": 1}
+    assert run(None).value() is None
+    for wrong in ([1], "text", {1: 2}):
+        error = run(wrong).error()
+        assert error["type"] == "TypeError"
+        assert "must be a dict whose keys are str, found " in error["message"]
+    skipped = container.run({**config_of(skip), "multiple_outputs": True, "skips": True})
+    assert state_of(skipped.text()) == "skipped"
+
+
 # --- hand-overs and attempts ----------------------------------------------------------------------------
 
 
