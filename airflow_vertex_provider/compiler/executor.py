@@ -50,10 +50,11 @@ def build_executor(
     if task.kind is TaskKind.CONTAINER:
         own = _author_container(task, settings, nested)
     else:
-        config = protocol.config_text(_config(task, settings, inline_limit))
+        config = _config(task, settings, inline_limit)
+        source = protocol.embedded_source(config)
         own = {
             "image": settings.image,
-            "command": ["python3", "-u", "-c", protocol.embedded_source(), config],
+            "command": ["python3", "-u", "-c", source, protocol.config_text(config)],
             "args": ["{{$.json_escape[1]}}" if nested else "{{$}}"],
             "env": dict(settings.env),
         }
@@ -190,6 +191,8 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
 
 def _config(task: Task, settings: TaskSettings, inline_limit: int) -> dict[str, Any]:
     """Complete the entry point's configuration with what only settings and outputs can tell."""
+    if task.kind is TaskKind.GATE:
+        return {**task.payload, "inline_limit": inline_limit}
     packages = dict.fromkeys([*task.payload.get("packages", ()), *settings.packages])
     return {
         **task.payload,

@@ -1,38 +1,39 @@
 """The compiler: a graph of tasks and their settings in, a PipelineSpec as plain data and its text out.
 
-The spec has the form that kfp's own compiler writes for a pipeline of container components, and no other:
-Vertex AI documents none. Every input, output and run parameter is a STRING, because every value travels as
-text of :mod:`airflow_vertex_provider.runtime.protocol`. Nothing of a run stands in it, so one group with
-the same settings compiles to the same bytes for every run and in every process.
+The spec has the form that kfp's own compiler writes, and no other: Vertex AI documents none. Values travel as
+STRINGs, texts of :mod:`airflow_vertex_provider.runtime.protocol`, but those of KFP's own components. Nothing
+of a run stands in it, so one group with the same settings compiles to the same bytes for every run and in
+every process.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_vertex_provider.compiler import custom_job, executor
+from airflow_vertex_provider.compiler.component import embed_component
+from airflow_vertex_provider.compiler.placement import Placed, Placement
+from airflow_vertex_provider.compiler.wiring import Const, component_ports
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
 from airflow_vertex_provider.graph.model import (
+    FromConstant,
     FromOutput,
     FromParameter,
     Graph,
-    Retry,
     Source,
     Task,
     TaskKind,
 )
-from airflow_vertex_provider.runtime.protocol import DEFAULT_INLINE_LIMIT
+from airflow_vertex_provider.runtime.protocol import DEFAULT_INLINE_LIMIT, gate_config, mark_config
 from airflow_vertex_provider.settings import PipelineSettings, TaskSettings
 
 #: Version of the PipelineSpec's form, as kfp 2 writes it.
 SCHEMA_VERSION = "2.1.0"
-#: Longest back-off between two attempts, in seconds (L16).
-MAX_BACKOFF = 3600
 
 #: L02, without dashes that kfp would drop, and with the letter that the SDK's default job id begins with.
 _PIPELINE_NAME = re.compile(r"(?=.{1,112}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -69,28 +70,27 @@ def compile_with_limit(
     :raises VertexGroupError: as :func:`compile_graph`.
     :raises VertexSettingsError: as :func:`compile_graph`.
     """
-    containers, limit = _build(graph, settings, pipeline)
-    tasks = sorted(graph.tasks, key=lambda task: task.name)
-    names = graph.vertex_names()
-    root: dict[str, Any] = {
-        "dag": {"tasks": {task.name: _task_spec(names, task, settings[task.id]) for task in tasks}}
-    }
+    placement, containers, limit = _build(graph, settings, pipeline)
+    wiring = placement.wiring
+    parts = _components(placement, settings, containers)
+    root: dict[str, Any] = {"dag": wiring.dag(wiring.root)}
     if graph.parameters:
         root["inputDefinitions"] = {
             "parameters": {
                 parameter.name: {
-                    "parameterType": "STRING",
+                    "parameterType": parameter.type,
                     **({"description": parameter.description} if parameter.description else {}),
                 }
                 for parameter in sorted(graph.parameters, key=lambda parameter: parameter.name)
             }
         }
     spec = {
-        "components": {f"comp-{task.name}": _component(task, settings[task.id]) for task in tasks},
-        "deploymentSpec": {
-            "executors": {f"exec-{task.name}": {"container": containers[task.id]} for task in tasks}
+        "components": dict(sorted({**wiring.components(), **parts.components}.items())),
+        "deploymentSpec": {"executors": dict(sorted(parts.executors.items()))},
+        "pipelineInfo": {
+            "name": graph.name,
+            **({"description": graph.description} if graph.description else {}),
         },
-        "pipelineInfo": {"name": graph.name},
         "root": root,
         "schemaVersion": SCHEMA_VERSION,
         "sdkVersion": f"kfp-{importlib.metadata.version('kfp')}",
@@ -107,7 +107,7 @@ def inline_limit(graph: Graph, settings: Mapping[str, TaskSettings], pipeline: P
 
     :raises VertexGroupError: as :func:`compile_graph`.
     """
-    return _build(graph, settings, pipeline)[1]
+    return _build(graph, settings, pipeline)[2]
 
 
 def dump_spec(spec: Mapping[str, Any]) -> str:
@@ -121,22 +121,33 @@ def dump_spec(spec: Mapping[str, Any]) -> str:
 
 def _build(
     graph: Graph, settings: Mapping[str, TaskSettings], pipeline: PipelineSettings
-) -> tuple[dict[str, dict[str, Any]], int]:
-    """Check the group and make all its containers, with one limit for the values between them."""
+) -> tuple[Placement, dict[str, dict[str, Any]], int]:
+    """Check the group, place its tasks and make their containers, with one limit for the values between."""
     problems = list(_problems(graph, settings))
     if problems:
         raise VertexGroupError(graph.dag_id, graph.group_id, problems)
+    placement = Placement(graph, settings)
+    tasks = {key: _as_run(placement, placed) for key, placed in placement.placed.items()}
+    least = executor.least_value_limit(pipeline)
 
     def build(limit: int) -> dict[str, dict[str, Any]]:
         return {
-            task.id: executor.build_executor(task, settings[task.id], pipeline, inline_limit=limit)
-            for task in graph.tasks
+            key: executor.build_executor(
+                task,
+                _settings_of(placed, settings),
+                pipeline,
+                # What a loop collects is one list of many values: each may take what a reference would.
+                inline_limit=min(limit, least) if task.loop else limit,
+            )
+            for key, placed in placement.placed.items()
+            if (task := tasks[key]).kind is not TaskKind.COMPONENT
         }
 
     containers = build(DEFAULT_INLINE_LIMIT)
     limit = DEFAULT_INLINE_LIMIT
-    for task in graph.tasks:
-        size = executor.fixed_size(containers[task.id])
+    for key, container in containers.items():
+        task = tasks[key]
+        size = executor.fixed_size(container)
         if size > executor.MAX_FIXED:
             field = "arguments" if task.kind is TaskKind.CONTAINER else "source"
             problems.append(
@@ -148,22 +159,93 @@ def _build(
                 )
             )
             continue
-        room = executor.value_limit(task, containers[task.id], pipeline)
-        if room is not None and room < executor.least_value_limit(pipeline):
+        room = executor.value_limit(task, container, pipeline)
+        if room is not None and room < least:
             problems.append(
                 Problem(
                     task.id,
                     "inputs",
                     f"{len(task.inputs)} values beside {size} bytes of code and constants",
                     f"fewer or shorter: all of it is one argument of {executor.MAX_ARGUMENT} bytes, "
-                    f"and a value takes {executor.least_value_limit(pipeline)} even when it lies in a file",
+                    f"and a value takes {least} even when it lies in a file",
                 )
             )
         elif room is not None:
             limit = min(limit, room)
     if problems:
         raise VertexGroupError(graph.dag_id, graph.group_id, problems)
-    return (containers if limit == DEFAULT_INLINE_LIMIT else build(limit)), limit
+    return placement, (containers if limit == DEFAULT_INLINE_LIMIT else build(limit)), limit
+
+
+def _as_run(placement: Placement, placed: Placed) -> Task:
+    """Return the task as its container sees it: with the inputs and the configuration its place gives it."""
+    leaf, task = placed.leaf, placed.task
+    inputs: dict[str, Source] = {
+        name: FromConstant(str(ref.value)) if isinstance(ref, Const) else FromParameter(name)
+        for name, ref in leaf.inputs.items()
+    }
+    inputs.update({name: FromParameter(name) for name in placed.extra.get("from_handoff", {})})
+    payload: dict[str, Any]
+    if placed.role == "mark":
+        payload = mark_config(task=task.id, outputs=placed.extra["outputs"])
+    elif placed.role == "gate":
+        payload = gate_config(task=task.id, **placed.extra)
+    else:
+        payload = {**task.payload, **placed.extra}
+        if placement.hands_over(task):
+            payload |= {"handoff": True, "name": task.name}
+    return replace(
+        task,
+        kind=task.kind if placed.role == "member" else TaskKind.GATE,
+        name=leaf.title,
+        payload=payload,
+        inputs=inputs,
+        outputs=tuple(leaf.outputs),
+        retry=leaf.retry,
+        timeout=task.timeout if placed.role == "member" else None,
+    )
+
+
+def _settings_of(placed: Placed, settings: Mapping[str, TaskSettings]) -> TaskSettings:
+    """Return what a task runs on; what decides or marks runs on any machine that has Python."""
+    own = settings[placed.task.id]
+    if placed.role == "member" and placed.task.kind is not TaskKind.GATE:
+        return own
+    has_python = placed.task.kind in (TaskKind.PYTHON, TaskKind.BASH, TaskKind.GATE)
+    return TaskSettings(image=own.image) if has_python else TaskSettings()
+
+
+@dataclass
+class _Parts:
+    components: dict[str, Any]
+    executors: dict[str, Any]
+
+
+def _components(
+    placement: Placement, settings: Mapping[str, TaskSettings], containers: Mapping[str, dict[str, Any]]
+) -> _Parts:
+    parts = _Parts({}, {})
+    taken = {f"{kind}-{key}" for key in placement.placed for kind in ("comp", "exec")}
+    taken |= set(placement.wiring.components())
+    for key, placed in placement.placed.items():
+        leaf = placed.leaf
+        if placed.role == "member" and placed.task.kind is TaskKind.COMPONENT:
+            others = {name: FromParameter(name) for name in leaf.inputs if name not in placed.task.inputs}
+            task = replace(placed.task, inputs={**placed.task.inputs, **others})
+            embedded = embed_component(task, settings[placed.task.id], taken)
+            parts.components |= {f"comp-{key}": embedded.component, **embedded.components}
+            parts.executors |= embedded.executors
+            taken |= {*embedded.components, *embedded.executors}
+            continue
+        if (
+            placed.role == "member"
+            and settings[placed.task.id].custom_job is not None
+            and (placed.task.kind is not TaskKind.GATE)
+        ):
+            leaf.outputs[custom_job.GCP_RESOURCES] = "STRING"
+        parts.components[f"comp-{key}"] = {"executorLabel": f"exec-{key}", **component_ports(leaf)}
+        parts.executors[f"exec-{key}"] = {"container": containers[key]}
+    return parts
 
 
 def _problems(graph: Graph, settings: Mapping[str, TaskSettings]) -> Iterator[Problem]:
@@ -203,60 +285,3 @@ def _source_problem(by_id: Mapping[str, Task], parameters: set[str], source: Sou
     ):
         return "an output that a task of the group declares"
     return ""
-
-
-def _component(task: Task, settings: TaskSettings) -> dict[str, Any]:
-    outputs = set(task.outputs)
-    if settings.custom_job is not None:
-        outputs.add(custom_job.GCP_RESOURCES)
-    return {
-        "executorLabel": f"exec-{task.name}",
-        **({"inputDefinitions": _strings(task.inputs)} if task.inputs else {}),
-        **({"outputDefinitions": _strings(outputs)} if outputs else {}),
-    }
-
-
-def _strings(names: Mapping[str, Source] | set[str]) -> dict[str, Any]:
-    return {"parameters": {name: {"parameterType": "STRING"} for name in sorted(names)}}
-
-
-def _task_spec(names: Mapping[str, str], task: Task, settings: TaskSettings) -> dict[str, Any]:
-    # kfp names every task something is read from here as well, and sorts.
-    upstream = {*task.upstream, *(s.task for s in task.inputs.values() if isinstance(s, FromOutput))}
-    spec: dict[str, Any] = {
-        "cachingOptions": {"enableCache": True} if settings.enable_caching else {},
-        "componentRef": {"name": f"comp-{task.name}"},
-        "taskInfo": {"name": task.name},
-    }
-    if upstream:
-        spec["dependentTasks"] = sorted(names[task_id] for task_id in upstream)
-    if task.inputs:
-        spec["inputs"] = {
-            "parameters": {name: _input(names, source) for name, source in sorted(task.inputs.items())}
-        }
-    if task.retry is not None and task.retry.max_retry_count > 0:
-        spec["retryPolicy"] = _retry_policy(task.retry)
-    return spec
-
-
-def _input(names: Mapping[str, str], source: Source) -> dict[str, Any]:
-    if isinstance(source, FromParameter):
-        return {"componentInputParameter": source.parameter}
-    if isinstance(source, FromOutput):
-        return {
-            "taskOutputParameter": {
-                "producerTask": names[source.task],
-                "outputParameterKey": source.output,
-            }
-        }
-    return {"runtimeValue": {"constant": source.text}}
-
-
-def _retry_policy(retry: Retry) -> dict[str, Any]:
-    """Write a retry policy as kfp does: whole seconds, here rounded up, and no longer than L16 allows."""
-    return {
-        "maxRetryCount": retry.max_retry_count,
-        "backoffDuration": f"{math.ceil(retry.backoff_duration)}s",
-        "backoffFactor": float(retry.backoff_factor),
-        "backoffMaxDuration": f"{min(math.ceil(retry.backoff_max_duration), MAX_BACKOFF)}s",
-    }

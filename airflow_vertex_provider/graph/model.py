@@ -26,6 +26,8 @@ RETURN_OUTPUT = "Output"
 TEXT_OUTPUT = "Text"
 #: What a gate task decided: ``run`` or ``skip``.
 DECISION_OUTPUT = "Decision"
+#: Start of the outputs by which a task gives its value to a typed input of a component.
+TYPED_PREFIX = "Value_"
 #: What a gate or ``follow`` output says when its followers are to run.
 RUN = "run"
 #: The input of every task in a loop that says which iteration it is; see :class:`FromItem`.
@@ -136,13 +138,13 @@ class Loop:
     :param items: where the list comes from: a run parameter, or an output of a task outside the loop. Its
         items are STRUCTs of texts: ``index`` and the fields that :class:`FromItem` names.
     :param parallelism: how many run at once; 0 sets no limit.
-    :param upstream: Airflow ids of tasks outside that must have succeeded before any item is run.
+    :param may_be_empty: the list may turn out to have no items; Airflow skips a task mapped over none.
     """
 
     id: str
     items: FromParameter | FromOutput
     parallelism: int = 0
-    upstream: tuple[str, ...] = ()
+    may_be_empty: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Task:
     """One task of the pipeline.
 
     :param id: full Airflow task id, for example ``train.fit``.
-    :param name: Vertex name: key in the DAG and ``taskInfo.name``; unique in the graph.
+    :param name: key in the pipeline's DAG; unique in the graph.
     :param kind: what runs.
     :param payload: what the kind needs. PYTHON and BASH: the configuration the entry point reads, see
         :mod:`airflow_vertex_provider.runtime.protocol`. CONTAINER: ``command`` and ``arguments`` (lists of
@@ -169,7 +171,8 @@ class Task:
     :param may_skip: the task's own code may ask for a skip.
     :param loop: id of the loop the task stands in, or ``None``.
     :param setup: the task is a setup task; :param teardown: it is a teardown task.
-    :param display_name: name that people read; :param description: what the author wrote about it.
+    :param display_name: the author's name for it, if there is one; unique in the graph.
+    :param description: what the author wrote about it.
     :param input_types: types of inputs that are no STRING; :param output_types: likewise of outputs.
     """
 
@@ -194,6 +197,11 @@ class Task:
     description: str = ""
     input_types: Mapping[str, str] = field(default_factory=dict)
     output_types: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name by which the service calls the task, ``taskInfo.name`` in the pipeline."""
+        return self.display_name or self.name
 
 
 @dataclass(frozen=True)
@@ -225,8 +233,10 @@ class Graph:
         raise KeyError(task_id)
 
     def vertex_names(self) -> dict[str, str]:
-        """Map the Airflow id of every task that runs the author's code to its name in Vertex."""
-        return {task.id: task.name for task in self.tasks if task.kind not in (TaskKind.EMPTY, TaskKind.GATE)}
+        """Map the Airflow id of every task that runs the author's code to what the service calls it."""
+        return {
+            task.id: task.title for task in self.tasks if task.kind not in (TaskKind.EMPTY, TaskKind.GATE)
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the graph as JSON-ready data."""
@@ -323,7 +333,7 @@ def _loop_to_dict(loop: Loop) -> dict[str, Any]:
         "id": loop.id,
         "items": _source_to_dict(loop.items),
         "parallelism": loop.parallelism,
-        "upstream": list(loop.upstream),
+        "may_be_empty": loop.may_be_empty,
     }
 
 
@@ -331,7 +341,7 @@ def _loop_from_dict(data: Mapping[str, Any]) -> Loop:
     items = _source_from_dict(data["items"])
     if not isinstance(items, FromParameter | FromOutput):
         raise TypeError(f"items of loop {data['id']!r}: found {items!r}; allowed: a parameter or an output")
-    return Loop(data["id"], items, data["parallelism"], tuple(data["upstream"]))
+    return Loop(data["id"], items, data["parallelism"], data["may_be_empty"])
 
 
 def _source_to_dict(source: Source) -> dict[str, str]:

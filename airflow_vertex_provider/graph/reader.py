@@ -1,36 +1,42 @@
 """Read a closed task group: Airflow's group in, the neutral graph and what feeds its parameters out.
 
-Runs at parse. All problems of a group are found in one pass and raised together. Edges that pass through a
-member that runs nothing (an EmptyOperator) join its neighbours, so no machine is started for it.
+Runs at parse. All problems of a group are found in one pass and raised together. The order: arguments of each
+member, then edges and rules, then skips, then loops, whose gates depend on the rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import TaskGroup
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
 from airflow_vertex_provider import checks
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError, VertexSettingsError
-from airflow_vertex_provider.graph import naming
+from airflow_vertex_provider.graph import mapping, naming
+from airflow_vertex_provider.graph.control import Control
 from airflow_vertex_provider.graph.converters import class_name, converter_for, supported
-from airflow_vertex_provider.graph.converters.base import Conversion
+from airflow_vertex_provider.graph.converters.base import Conversion, Converter
+from airflow_vertex_provider.graph.loops import add_loops
 from airflow_vertex_provider.graph.model import (
     RETURN_OUTPUT,
     TEXT_OUTPUT,
+    TYPED_PREFIX,
     FromOutput,
     Graph,
     Task,
     TaskKind,
 )
+from airflow_vertex_provider.graph.skips import branch_ids, read_follows, rule_of
 from airflow_vertex_provider.graph.templates import environment_of, environment_problems, setting_problems
 from airflow_vertex_provider.graph.validation import member_problems, retry_of, timeout_of
 from airflow_vertex_provider.graph.values import ParameterTable, Values
 from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings, task_level
+
+if TYPE_CHECKING:
+    from airflow.sdk import TaskGroup
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,10 @@ class Reading:
     :param graph: the neutral graph.
     :param parameters: run parameter name to the XComArg or template that the submit task renders.
     :param context_parameters: run parameter name to the key of Airflow's context.
-    :param members: operators that become mirrors, in the author's order.
+    :param members: operators that become mirrors, in the author's order; some may be mapped.
     :param bystanders: operators that stay what they are, because they run nothing.
+    :param skippers: id of a member that decides about those below it to how it does, see
+        :class:`~airflow_vertex_provider.graph.converters.base.Conversion`.
     """
 
     graph: Graph
@@ -49,11 +57,29 @@ class Reading:
     context_parameters: Mapping[str, str]
     members: tuple[Any, ...]
     bystanders: tuple[Any, ...]
+    skippers: Mapping[str, str]
 
     def leaves(self) -> dict[str, str]:
         """Map Airflow task id to Vertex name, for the tasks that no other task of the pipeline follows."""
-        followed = {upstream for task in self.graph.tasks for upstream in task.upstream}
-        return {task.id: task.name for task in self.graph.tasks if task.id not in followed}
+        names = self.graph.vertex_names()
+        followed = {upstream for task in self.graph.tasks if task.id in names for upstream in task.upstream}
+        return {task_id: name for task_id, name in names.items() if task_id not in followed}
+
+
+@dataclass
+class _Member:
+    """One member while it is read.
+
+    :param operator: as the author made it. :param shown: what a converter is shown: itself, or the prototype
+        of a mapped one.
+    """
+
+    operator: Any
+    shown: Any
+    converter: Converter
+    part: mapping.MappedPart | None
+    values: Values
+    conversion: Conversion
 
 
 def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: PipelineSettings) -> Reading:
@@ -74,76 +100,194 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
             Problem(group_id, *problem) for problem in setting_problems("", level, operators, environment)
         )
 
-    conversions: dict[str, Conversion] = {}
-    values: dict[str, Values] = {}
     table = ParameterTable()
-    silent: set[str] = set()
-    usable = {}
-    for task_id, operator in operators.items():
-        converter = None if isinstance(operator, MappedOperator) else converter_for(operator)
-        if converter is None:
-            found = "a mapped task" if isinstance(operator, MappedOperator) else class_name(operator)
-            problems.append(Problem(task_id, "operator", found, supported()))
-        else:
-            usable[task_id] = (operator, converter)
-            if not converter.LEAVES_VALUE:
-                silent.add(task_id)
-    for task_id, (operator, converter) in usable.items():
-        problems.extend(member_problems(operator))
-        reader = Values(operator, operators, silent, table)
-        conversions[task_id] = converter.convert(operator, reader)
-        values[task_id] = reader
-        problems.extend(reader.problems)
-
-    for task_id, conversion in conversions.items():
-        if conversion.kind is None:
-            problems.extend(_bystander_problems(operators[task_id]))
-    running = {task_id: item.kind for task_id, item in conversions.items() if item.kind is not None}
+    parts = mapping.mapped_parts(group, operators)
+    members, found = _read_members(operators, parts, table)
+    problems.extend(found)
+    running = [task_id for task_id, member in members.items() if member.conversion.kind is not None]
     if not running and not problems:
         problems.append(
             Problem(group_id, "members", "no task that runs anything", "at least one of " + supported())
         )
-    names = naming.vertex_names(list(running), prefix=f"{group_id}.")
-    text_outputs = {
-        source.task
-        for reader in values.values()
-        for source in reader.inputs.values()
-        if isinstance(source, FromOutput) and source.output == TEXT_OUTPUT
-    }
-    tasks = []
-    for task_id, kind in running.items():
-        task, found_problems = _task(
-            operators[task_id],
-            names[task_id],
-            kind,
-            conversions[task_id],
-            values[task_id],
-            upstream=_upstream(task_id, operators, conversions),
-            outputs=_outputs(task_id in silent, task_id in text_outputs),
-            group_level=group_level,
-            pipeline=pipeline,
-        )
-        tasks.append(task)
-        problems.extend(found_problems)
+    # A loop may need a gate; its name is taken whether it is needed or not, so that rules do not rename it.
+    gates = {part.id: f"{part.id}-items" for part in parts.values()}
+    names = naming.vertex_names([*running, *gates.values()], prefix=f"{group_id}.")
+    tasks: dict[str, Task] = {}
+    for task_id, member in members.items():
+        task, found = _task(member, names.get(task_id, ""), members, group_level, pipeline)
+        tasks[task_id] = task
+        problems.extend(found)
         problems.extend(
             Problem(task_id, *problem)
             for problem in setting_problems("", task.settings, operators, environment)
         )
+    tasks = _with_asked_outputs(tasks)
+    tasks, found = _with_skips(group, members, tasks)
+    problems.extend(found)
+    skippers = {
+        task_id: member.conversion.skipper for task_id, member in members.items() if member.conversion.skipper
+    }
+    result = add_loops(
+        tasks,
+        parts,
+        {part: names[gate] for part, gate in gates.items()},
+        mapping.Members(operators, _silent(members), table),
+    )
+    problems.extend(result.problems)
+    graph = Graph(
+        dag_id=group.dag.dag_id,
+        group_id=group_id,
+        name=naming.pipeline_name(group.dag.dag_id, group_id),
+        tasks=tuple(result.tasks.values()),
+        parameters=tuple(table.parameters),
+        loops=tuple(result.loops),
+        description=group.tooltip or "",
+    )
+    problems.extend(_rule_problems(graph, pipeline))
     if problems:
         raise VertexGroupError(group.dag.dag_id, group_id, problems)
     return Reading(
-        graph=Graph(
-            dag_id=group.dag.dag_id,
-            group_id=group_id,
-            name=naming.pipeline_name(group.dag.dag_id, group_id),
-            tasks=tuple(tasks),
-            parameters=tuple(table.parameters),
-        ),
+        graph=graph,
         parameters=table.values,
         context_parameters=table.context,
         members=tuple(operators[task_id] for task_id in running),
         bystanders=tuple(operators[task_id] for task_id in operators if task_id not in running),
+        skippers=skippers,
     )
+
+
+def _read_members(
+    operators: Mapping[str, Any], parts: Mapping[str, mapping.MappedPart], table: ParameterTable
+) -> tuple[dict[str, _Member], list[Problem]]:
+    """Convert every member that can be; whose value is missing is known before any argument is read."""
+    problems: list[Problem] = []
+    usable: dict[str, tuple[Any, Converter, mapping.MappedPart | None]] = {}
+    for task_id, operator in operators.items():
+        part = next((part for part in parts.values() if task_id in part.operators), None)
+        shown = operator
+        if isinstance(operator, MappedOperator) and part is not None:
+            shown, reason = mapping.prototype(operator, part)
+            if reason:
+                problems.append(
+                    Problem(task_id, "expand", reason, "arguments that can be told apart at parse")
+                )
+                continue
+        converter = converter_for(shown)
+        if converter is None:
+            problems.append(Problem(task_id, "operator", class_name(shown), supported()))
+        else:
+            usable[task_id] = (shown, converter, part)
+    silent = {task_id for task_id, (_, converter, _) in usable.items() if not converter.LEAVES_VALUE}
+    members = {}
+    for task_id, (shown, converter, part) in usable.items():
+        problems.extend(member_problems(shown))
+        problems.extend(_limit_problems(shown, part))
+        values = Values(
+            shown,
+            operators,
+            silent,
+            table,
+            loop=part.view if part else None,
+            spread=bool(part and part.spread),
+        )
+        conversion = converter.convert(shown, values)
+        problems.extend(values.problems)
+        if conversion.kind is None:
+            problems.extend(_bystander_problems(shown))
+        if part is not None:
+            part.text_fields |= mapping.text_fields(values.inputs)
+        members[task_id] = _Member(operators[task_id], shown, converter, part, values, conversion)
+    return members, problems
+
+
+def _silent(members: Mapping[str, _Member]) -> set[str]:
+    return {task_id for task_id, member in members.items() if not member.converter.LEAVES_VALUE}
+
+
+def _limit_problems(operator: Any, part: mapping.MappedPart | None) -> Iterator[Problem]:
+    if part is not None:
+        return
+    for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun"):
+        value = getattr(operator, name, None)
+        if value is not None:
+            yield Problem(
+                operator.task_id, name, str(value), "None; on a mapped task it limits the instances at a time"
+            )
+
+
+def _with_asked_outputs(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Let each task write the forms of its value that others take."""
+    result = dict(tasks)
+    for task in tasks.values():
+        for source in task.inputs.values():
+            if not isinstance(source, FromOutput) or source.task not in result:
+                continue
+            producer = result[source.task]
+            if source.output in producer.outputs:
+                continue
+            if source.output.startswith(TYPED_PREFIX):
+                kind = source.output.removeprefix(TYPED_PREFIX)
+                producer = replace(
+                    producer,
+                    payload={
+                        **producer.payload,
+                        "typed": {**producer.payload.get("typed", {}), source.output: kind},
+                    },
+                    output_types={**producer.output_types, source.output: kind},
+                )
+            elif source.output != TEXT_OUTPUT:
+                continue
+            result[source.task] = replace(producer, outputs=(*producer.outputs, source.output))
+    return result
+
+
+def _with_skips(
+    group: TaskGroup, members: Mapping[str, _Member], tasks: Mapping[str, Task]
+) -> tuple[dict[str, Task], list[Problem]]:
+    """Tell those who decide about others what to write, and the others where to look."""
+    skippers = {
+        task_id: member.conversion.skipper for task_id, member in members.items() if member.conversion.skipper
+    }
+    result = dict(tasks)
+    if not skippers:
+        return result, []
+    control = Control(_sketch(group, tasks.values()))
+    follows = read_follows(
+        group,
+        {task_id: member.operator for task_id, member in members.items()},
+        skippers,
+        {task_id: member.part.id for task_id, member in members.items() if member.part},
+        control.above_tolerant,
+    )
+    for task_id, pairs in follows.skipped_by.items():
+        result[task_id] = replace(result[task_id], skipped_by=tuple(pairs))
+    for skipper, kind in skippers.items():
+        outputs = follows.outputs.get(skipper, {})
+        payload = {**result[skipper].payload, "follow": outputs}
+        if kind == "branch":
+            payload |= {"branch": True, "ids": branch_ids(group, members[skipper].operator, members)}
+        result[skipper] = replace(
+            result[skipper], payload=payload, outputs=(*result[skipper].outputs, *outputs)
+        )
+    return result, follows.problems
+
+
+def _sketch(group: TaskGroup, tasks: Any) -> Graph:
+    return Graph(dag_id=group.dag.dag_id, group_id=str(group.group_id), name="", tasks=tuple(tasks))
+
+
+def _rule_problems(graph: Graph, pipeline: PipelineSettings) -> Iterator[Problem]:
+    control = Control(graph)
+    yield from control.problems()
+    if pipeline.failure_policy == "fast":
+        for task in graph.tasks:
+            if control.tolerant(task.id):
+                yield Problem(
+                    task.id,
+                    "trigger_rule",
+                    f"{task.rule!r} with failure_policy='fast', which starts nothing after a failure",
+                    "failure_policy='slow', or a rule that needs no task after a failure",
+                )
 
 
 def _structure_problems(group: TaskGroup) -> Iterator[Problem]:
@@ -154,15 +298,7 @@ def _structure_problems(group: TaskGroup) -> Iterator[Problem]:
             )
         if isinstance(ancestor, type(group)):
             yield Problem(str(group.group_id), "parent", "another Vertex task group", "no nesting of the two")
-    pending = list(group.children.values())
-    while pending:
-        child = pending.pop()
-        if isinstance(child, MappedTaskGroup):
-            yield Problem(
-                str(child.group_id), "expand", "a mapped task group", "a task group that is not mapped"
-            )
-        if isinstance(child, TaskGroup):
-            pending.extend(child.children.values())
+    yield from mapping.nested_groups(group)
 
 
 def _ancestors(group: TaskGroup) -> Iterator[TaskGroup]:
@@ -172,37 +308,32 @@ def _ancestors(group: TaskGroup) -> Iterator[TaskGroup]:
         parent = parent.parent_group
 
 
-def _upstream(
-    task_id: str, operators: Mapping[str, Any], conversions: Mapping[str, Conversion]
+def _setups(
+    member: _Member, upstream: tuple[str, ...], rule: str, members: Mapping[str, _Member]
 ) -> tuple[str, ...]:
-    """Return the running members directly above a task, through those that run nothing."""
-    found: dict[str, None] = {}
-    seen: set[str] = set()
-    pending = sorted(operators[task_id].upstream_task_ids)
-    while pending:
-        above = pending.pop(0)
-        if above in seen or above not in conversions:
-            continue
-        seen.add(above)
-        if conversions[above].kind is None:
-            pending.extend(sorted(operators[above].upstream_task_ids))
-        else:
-            found[above] = None
-    return tuple(sorted(found))
+    """Return the setup tasks further up that Airflow looks at besides the trigger rule.
+
+    With all_success whatever lies between them and the task has looked already.
+    """
+    if rule == "all_success":
+        return ()
+    setups = {setup.task_id for setup in member.operator.get_upstreams_only_setups()}
+    return tuple(sorted(setups.intersection(members).difference(upstream)))
 
 
 def _task(
-    operator: Any,
+    member: _Member,
     name: str,
-    kind: TaskKind,
-    conversion: Conversion,
-    values: Values,
-    *,
-    upstream: tuple[str, ...],
-    outputs: tuple[str, ...],
+    members: Mapping[str, _Member],
     group_level: Mapping[str, Any],
     pipeline: PipelineSettings,
 ) -> tuple[Task, list[Problem]]:
+    operator, conversion = member.shown, member.conversion
+    upstream = tuple(sorted(member.operator.upstream_task_ids.intersection(members)))
+    kind = conversion.kind or TaskKind.EMPTY
+    rule = rule_of(member.operator)
+    if kind is TaskKind.EMPTY:
+        return Task(operator.task_id, name, kind, {}, upstream=upstream, rule=rule), []
     retry, problems = retry_of(operator)
     timeout = timeout_of(operator)
     settings: Mapping[str, Any] = {}
@@ -223,19 +354,30 @@ def _task(
                     operator.task_id, "packages", repr(list(merged.packages)), "none: the image has its own"
                 )
             )
-    task = Task(
+    if member.converter.LEAVES_VALUE and not conversion.output_types:
+        outputs: tuple[str, ...] = (RETURN_OUTPUT,)
+    else:
+        outputs = tuple(conversion.output_types)
+    return Task(
         id=operator.task_id,
         name=name,
         kind=kind,
         payload=conversion.payload,
-        inputs=values.inputs,
+        inputs=member.values.inputs,
         outputs=outputs,
         upstream=upstream,
         settings=settings,
         retry=retry,
         timeout=timeout,
-    )
-    return task, problems
+        rule=rule,
+        setups=_setups(member, upstream, rule, members),
+        may_skip=conversion.may_skip,
+        loop=member.part.id if member.part else None,
+        setup=bool(member.operator.is_setup),
+        teardown=bool(member.operator.is_teardown),
+        input_types={**member.values.input_types, **conversion.input_types},
+        output_types=conversion.output_types,
+    ), problems
 
 
 def _bystander_problems(operator: Any) -> Iterator[Problem]:
@@ -254,12 +396,6 @@ def _bystander_problems(operator: Any) -> Iterator[Problem]:
             repr(settings),
             "none: this task runs nothing in Vertex AI",
         )
-
-
-def _outputs(silent: bool, text: bool) -> tuple[str, ...]:
-    if silent:
-        return ()
-    return (RETURN_OUTPUT, TEXT_OUTPUT) if text else (RETURN_OUTPUT,)
 
 
 def _timeout_problems(task_id: str, timeout: float | None, custom_job: Any) -> Iterator[Problem]:

@@ -1,27 +1,35 @@
 """A member's arguments: Airflow's values in, nodes of the entry point's configuration and inputs out.
 
 Where a value comes from decides how it travels (design section 5): a literal stands in the configuration;
-the output of another member is an input fed by that task; what only an Airflow run knows (an XCom of an
-outer task, a template, the context) is a run parameter of the job, so that the spec stays the same.
+the output of another member is an input fed by that task; a mapped argument is a field of the loop's item;
+what only an Airflow run knows (an XCom of an outer task, a template, the context) is a run parameter of the
+job, so that the spec stays the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from airflow.sdk.definitions._internal.expandinput import MappedArgument
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
-from airflow.sdk.definitions.xcom_arg import PlainXComArg
+from airflow.sdk.definitions._internal.types import NOTSET
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.xcom_arg import ConcatXComArg, PlainXComArg, ZipXComArg
 
 from airflow_vertex_provider.checks import is_template
 from airflow_vertex_provider.exceptions import Problem, VertexValueError
 from airflow_vertex_provider.graph import naming
+from airflow_vertex_provider.graph.component_values import component_of, node_of, part_of
 from airflow_vertex_provider.graph.context import OPTIONAL
 from airflow_vertex_provider.graph.model import (
+    INDEX_FIELD,
     RETURN_OUTPUT,
     TEXT_OUTPUT,
     Encoding,
+    FromItem,
     FromOutput,
     FromParameter,
     Parameter,
@@ -34,6 +42,51 @@ _RETURN_KEY = "return_value"
 _PLAIN_EXPRESSION = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)\s*\}\}")
 #: Longest excerpt of an author's value in an error message.
 _EXCERPT = 120
+#: The input of a task in a loop that tells its iteration; whoever looks at the job finds the task by it.
+INDEX_INPUT = "item_index"
+#: The field of an item that holds all mapped arguments, where their names are not known at parse.
+KWARGS_FIELD = "arg_kwargs"
+#: Ending of the field that holds an item as bare text.
+TEXT_ENDING = "__text"
+
+
+def item_field(key: str) -> str:
+    """Name the field of a loop's item that holds the mapped argument ``key``."""
+    return f"arg_{key}"
+
+
+class Item(ResolveMixin):
+    """A mapped argument of an operator, in the unmapped prototype that stands for it at parse.
+
+    :param key: name of the argument.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def iter_references(self) -> Iterable[tuple[Any, str]]:
+        """Refer to no task: the loop does, see :mod:`airflow_vertex_provider.graph.mapping`."""
+        return ()
+
+    def resolve(self, context: Mapping[str, Any]) -> Any:
+        """Refuse: a prototype is never run."""
+        raise TypeError(f"{self.key}: a mapped argument has no value at parse")
+
+
+@dataclass(frozen=True)
+class LoopView:
+    """What the arguments of a task need to know of the loop it stands in.
+
+    :param id: id of the loop.
+    :param expand_input: Airflow's object behind the mapped arguments of a mapped task group.
+    :param whole: the item's fields are not told apart: it is a dict of arguments.
+    :param members: ids of the tasks in the loop.
+    """
+
+    id: str
+    expand_input: Any
+    whole: bool
+    members: frozenset[str]
 
 
 class ParameterTable:
@@ -41,24 +94,34 @@ class ParameterTable:
 
     def __init__(self) -> None:
         self.parameters: list[Parameter] = []
+        #: Run parameter name to XComArg, template or plain value, for the submit task to render.
         self.values: dict[str, Any] = {}
         self.context: dict[str, str] = {}
         self._names: dict[tuple[object, ...], str] = {}
         self._taken: set[str] = set()
 
-    def add(self, key: tuple[object, ...], hint: str, value: Any, encoding: Encoding, about: str) -> str:
+    def add(
+        self,
+        key: tuple[object, ...],
+        hint: str,
+        value: Any,
+        encoding: Encoding,
+        about: str,
+        kind: str = "STRING",
+    ) -> str:
         """Return the name of the parameter for ``key``, made on first use.
 
         :param key: what identifies the value within the group.
         :param hint: what a readable name may be made of.
         :param value: XComArg, template or context key, for the submit task to render.
+        :param kind: KFP's name of the parameter's type.
         """
-        key = (*key, encoding)
+        key = (*key, encoding, kind)
         if key not in self._names:
             name = naming.parameter_name(hint, self._taken)
             self._taken.add(name)
             self._names[key] = name
-            self.parameters.append(Parameter(name, encoding, about))
+            self.parameters.append(Parameter(name, encoding, about, kind))
             if key[0] == "context":
                 self.context[name] = value
             else:
@@ -73,13 +136,26 @@ class Values:
     :param members: task id to operator of every member of the group.
     :param silent: ids of members that leave no value.
     :param table: the group's run parameters.
+    :param loop: the loop the member stands in, if it does.
+    :param spread: the member is mapped over dicts of keyword arguments whose names are not known at parse.
     """
 
     def __init__(
-        self, operator: Any, members: Mapping[str, Any], silent: set[str], table: ParameterTable
+        self,
+        operator: Any,
+        members: Mapping[str, Any],
+        silent: set[str],
+        table: ParameterTable,
+        *,
+        loop: LoopView | None = None,
+        spread: bool = False,
     ) -> None:
-        self.inputs: dict[str, Source] = {}
+        self.inputs: dict[str, Source] = {INDEX_INPUT: FromItem(INDEX_FIELD)} if loop else {}
+        #: Types of the inputs that are no STRING: values of components.
+        self.input_types: dict[str, str] = {}
         self.problems: list[Problem] = []
+        self.spread = spread
+        self._loop = loop
         self._operator = operator
         self._members = members
         self._silent = silent
@@ -108,7 +184,7 @@ class Values:
             return self._reference(field, value)
         if isinstance(value, str) and is_template(value):
             return protocol.from_input(self._template(field, value, Encoding.JSON))
-        if not _has_reference(value):
+        if not has_reference(value):
             try:
                 return protocol.constant(value)
             except VertexValueError as error:
@@ -128,9 +204,24 @@ class Values:
         self.refuse(field, value, "a list in place of this when it holds templates or outputs of tasks")
         return None
 
+    def spread_node(self) -> Any:
+        """Return the node for the dict of mapped keyword arguments; only with :attr:`spread`."""
+        return protocol.from_input(self._input("kwargs", FromItem(KWARGS_FIELD)))
+
+    def take(self, hint: str, source: Source) -> str:
+        """Return the name of the input that takes its value from ``source``."""
+        return self._input(hint, source)
+
     def part(self, field: str, value: Any) -> list[Any]:
         """Return the pieces of one argument of a container: literal text and inputs."""
+        if isinstance(value, Item | MappedArgument):
+            return self._item_part(field, value)
         if isinstance(value, PlainXComArg) and value.operator.task_id in self._members:
+            component = component_of(value.operator)
+            if component is not None:
+                pieces, types = part_of(self, field, component, value)
+                self.input_types |= types
+                return pieces
             output = self._member_output(field, value, TEXT_OUTPUT)
             return [{"$in": output}] if output else []
         if isinstance(value, ResolveMixin):
@@ -142,7 +233,7 @@ class Values:
             if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
                 self.refuse(field, repr(value), "text that UTF-8 can write, without NUL characters")
             return [value]
-        if _has_reference(value):
+        if has_reference(value):
             self.refuse(field, value, "text, one output or one template for each argument")
             return []
         try:
@@ -159,9 +250,48 @@ class Values:
         parameter = self._table.add(("template", text), hint, text, encoding, "template")
         return self._input(field, FromParameter(parameter))
 
+    def _key(self, value: Item | MappedArgument) -> str | None:
+        """Return the mapped argument's name, or ``None`` for one of another loop than the task's own."""
+        if isinstance(value, Item):
+            return value.key
+        return value._key if self._loop and value._input is self._loop.expand_input else None
+
+    def _item(self, field: str, value: Item | MappedArgument) -> Any:
+        key = self._key(value)
+        if key is None or self._loop is None:
+            self.refuse(
+                field,
+                "an argument of a mapped task group",
+                "it inside that group: it has no value outside",
+            )
+            return None
+        if self._loop.whole:
+            return protocol.from_input(self._input("kwargs", FromItem(KWARGS_FIELD)), get=key)
+        return protocol.from_input(self._input(key, FromItem(item_field(key))))
+
+    def _item_part(self, field: str, value: Item | MappedArgument) -> list[Any]:
+        key = self._key(value)
+        if key is None or self._loop is None or self._loop.whole:
+            self.refuse(
+                field,
+                "a mapped argument",
+                "one that expand() names, inside its own loop; expand_kwargs() gives a container no text",
+            )
+            return []
+        return [{"$in": self._input(key, FromItem(item_field(key) + TEXT_ENDING))}]
+
     def _reference(self, field: str, value: ResolveMixin) -> Any:
+        if isinstance(value, Item | MappedArgument):
+            return self._item(field, value)
+        if isinstance(value, ZipXComArg | ConcatXComArg) and self._refers_inside(value):
+            return self._joined(field, value)
         if isinstance(value, PlainXComArg) and value.operator.task_id in self._members:
             producer = value.operator
+            component = component_of(producer)
+            if component is not None:
+                node, types = node_of(self, field, component, value)
+                self.input_types |= types
+                return node
             if value.key != _RETURN_KEY and not getattr(producer, "multiple_outputs", False):
                 self.refuse(
                     field,
@@ -184,17 +314,35 @@ class Values:
         if output == TEXT_OUTPUT and value.key != _RETURN_KEY:
             self.refuse(field, f"XCom {value.key!r} of {producer!r}", "the whole return value of a task")
             return None
+        if output == TEXT_OUTPUT and self._collects(producer):
+            self.refuse(
+                field,
+                f"the outputs of the mapped task {producer!r}",
+                "one text: join them in a task of their own",
+            )
+            return None
         return self._input(field, FromOutput(producer, output))
 
+    def _refers_inside(self, value: ResolveMixin) -> list[str]:
+        return sorted({task.task_id for task, _ in value.iter_references() if task.task_id in self._members})
+
+    def _joined(self, field: str, value: ZipXComArg | ConcatXComArg) -> Any:
+        """Return the node for ``zip`` or ``concat`` of outputs, some of them of members."""
+        nodes = [self._reference(f"{field}[{index}]", item) for index, item in enumerate(value.args)]
+        if isinstance(value, ConcatXComArg):
+            return {"$concat": nodes}
+        if value.fillvalue is NOTSET:
+            return {"$zip": nodes}
+        return {"$zip": nodes, "fill": self.node(f"{field}.fillvalue", value.fillvalue)}
+
     def _outer(self, field: str, value: ResolveMixin, encoding: Encoding) -> str | None:
-        inside = sorted(
-            {task.task_id for task, _ in value.iter_references() if task.task_id in self._members}
-        )
+        inside = self._refers_inside(value)
         if inside:
             self.refuse(
                 field,
                 f"{type(value).__name__} of {', '.join(inside)}",
-                "outputs of members as they are; change them in a task of their own",
+                "outputs of members as they are, or joined by zip() and concat(); change them in a task of "
+                "their own",
             )
             return None
         if isinstance(value, PlainXComArg):
@@ -206,6 +354,12 @@ class Values:
         hint = f"{self._operator.label}_{field}"
         return self._table.add(("object", id(value)), hint, value, encoding, type(value).__name__)
 
+    def _collects(self, producer: str) -> bool:
+        """Tell whether the producer stands in a loop that this task is not in."""
+        operator = self._members[producer]
+        mapped = isinstance(operator, MappedOperator) or operator.get_closest_mapped_task_group() is not None
+        return mapped and not (self._loop and producer in self._loop.members)
+
     def _input(self, hint: str, source: Source) -> str:
         for name, known in self.inputs.items():
             if known == source:
@@ -215,13 +369,14 @@ class Values:
         return name
 
 
-def _has_reference(value: Any) -> bool:
+def has_reference(value: Any) -> bool:
+    """Tell whether a value holds a template, or the output of a task, at any depth."""
     if isinstance(value, ResolveMixin) or is_template(value):
         return True
     if isinstance(value, Mapping):
-        return any(_has_reference(item) for item in value.values())
+        return any(has_reference(item) for item in value.values())
     if isinstance(value, list | tuple | set | frozenset):
-        return any(_has_reference(item) for item in value)
+        return any(has_reference(item) for item in value)
     return False
 
 

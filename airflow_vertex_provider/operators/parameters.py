@@ -1,13 +1,15 @@
-"""Run parameters of a job: rendered Airflow values in, the texts that travel out."""
+"""Run parameters of a job: rendered Airflow values in, what travels out."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.exceptions import VertexValueError
+from airflow_vertex_provider.graph.component_values import read_native
 from airflow_vertex_provider.graph.model import Encoding, FromParameter, Parameter, Task, TaskKind
+from airflow_vertex_provider.graph.values import KWARGS_FIELD, item_field
 from airflow_vertex_provider.runtime import protocol
 
 if TYPE_CHECKING:
@@ -17,18 +19,30 @@ if TYPE_CHECKING:
 
 def write_parameter(
     parameter: Parameter, value: Any, limit: int, pipeline: PipelineSettings, hook: VertexPipelineHook
-) -> str:
-    """Return a run parameter's text; a value too large for an argument goes into a file first.
+) -> Any:
+    """Return a run parameter as the job takes it; a value too large for an argument goes into a file first.
 
     Linux takes at most 128 KiB in one argument, and a value stands in one several times over
     (docs/adr/0002). So a larger one is written under the pipeline root, named by its content, once.
 
+    :return: text; for the items of a loop a list of dicts of texts, for a component's input its own type.
     :raises VertexValueError: the value cannot be carried.
     """
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple):
-        # What a mapped task returned: Airflow fetches its items one by one as they are asked for.
-        value = list(value)
+
+    def keep(text: str, hint: str) -> str:
+        if protocol.argument_cost(text) <= limit:
+            return text
+        data = text.encode("ascii")
+        uri = f"{str(pipeline.pipeline_root).rstrip('/')}/values/{hashlib.sha256(data).hexdigest()}.json"
+        hook.write_gcs(uri, data)
+        return str(protocol.Reference.to(uri, text))
+
     try:
+        if parameter.encoding is Encoding.ITEMS:
+            return _items(value, keep)
+        if parameter.encoding is Encoding.NATIVE:
+            return read_native(parameter.type, value)
+        value = _plain(value)
         text = protocol.encode(value)
     except VertexValueError as error:
         raise VertexValueError(f"Run parameter {parameter.name!r}: {error}") from error
@@ -41,12 +55,27 @@ def write_parameter(
                 "allowed in a container's argument: what fits into one, pass a file instead"
             )
         return text
-    if protocol.argument_cost(text) <= limit:
-        return text
-    data = text.encode("ascii")
-    uri = f"{str(pipeline.pipeline_root).rstrip('/')}/values/{hashlib.sha256(data).hexdigest()}.json"
-    hook.write_gcs(uri, data)
-    return str(protocol.Reference.to(uri, text))
+    return keep(text, parameter.name)
+
+
+def _plain(value: Any) -> Any:
+    """Return what a mapped task returned as a list: Airflow fetches its items one by one."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple):
+        return list(value)
+    return value
+
+
+def _items(value: Mapping[str, Any], keep: Callable[[str, str], str]) -> list[dict[str, str]]:
+    """Return the items of a loop from what :meth:`graph.mapping.ItemsReader.at_submit` described.
+
+    :param value: ``form``, ``value`` (what was mapped over, rendered) and ``text``.
+    """
+    over = value["value"]
+    if value["form"] == "product":
+        fields = [(item_field(name), _plain(item)) for name, item in over.items()]
+    else:
+        fields = [(KWARGS_FIELD, _plain(over))]
+    return protocol.expand_items(value["form"], fields, value["text"], keep)
 
 
 def _check_text(name: str, text: str) -> None:
@@ -64,7 +93,7 @@ def _check_text(name: str, text: str) -> None:
         )
 
 
-def check_environment(task: Task, values: Mapping[str, str]) -> None:
+def check_environment(task: Task, values: Mapping[str, Any]) -> None:
     """Refuse a container's environment variable that turned out empty, which the service refuses (L14).
 
     :param values: run parameter name to its text.

@@ -1,0 +1,287 @@
+"""Trigger rules and skips: a graph in, what each task has to look at before it runs out.
+
+Airflow decides about a task when the tasks above it end; a pipeline knows two ways to start one: all above
+succeeded, or all above ended. What lies between is decided by looking at states, which travel inside the
+values (:data:`~airflow_vertex_provider.runtime.protocol.SKIPPED`). This module says for which tasks that
+look is needed at all: most groups have none, and compile as if these rules did not exist.
+
+A *tolerant* task may run though something above it failed, so it starts when all above have ended and reads
+``failed`` where a value did not arrive. A *gated* task has something to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_vertex_provider.exceptions import Problem
+from airflow_vertex_provider.graph.component_spec import is_artifact
+from airflow_vertex_provider.graph.model import (
+    ALL_SUCCESS,
+    FromOutput,
+    Graph,
+    Loop,
+    Task,
+    TaskKind,
+)
+from airflow_vertex_provider.runtime import protocol
+
+ALWAYS = "always"
+NONE_FAILED = "none_failed"
+NONE_FAILED_MIN_ONE_SUCCESS = "none_failed_min_one_success"
+ALL_DONE = "all_done"
+ONE_SUCCESS = "one_success"
+ONE_FAILED = "one_failed"
+ONE_DONE = "one_done"
+TEARDOWN_RULE = "all_done_setup_success"
+
+#: Rules that say the same of a mapped task whatever number of its instances failed.
+_SURE_OF_MAPPED = frozenset(
+    {ALL_SUCCESS, NONE_FAILED, NONE_FAILED_MIN_ONE_SUCCESS, ALL_DONE, ONE_FAILED, ALWAYS}
+)
+
+
+class Control:
+    """What the rules of one graph ask for.
+
+    :param graph: the graph; tasks that run nothing (EMPTY) stand in it and are looked through.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._tasks: dict[str, Task] = {task.id: task for task in graph.tasks}
+        self._loops: dict[str, Loop] = {loop.id: loop for loop in graph.loops}
+        self._can_skip: dict[str, bool] = {}
+        #: Ids of the tasks that some tolerant task stands below.
+        self.above_tolerant = self._find_above_tolerant()
+
+    def waits_for(self, task_id: str) -> list[str]:
+        """Return the tasks that must have ended before ``task_id``, through those that run nothing."""
+        task = self._tasks[task_id]
+        found = dict.fromkeys(self._seen(task))
+        for above in _upstream(task):
+            if self._tasks[above].kind is TaskKind.EMPTY:
+                found.update(dict.fromkeys(self.waits_for(above)))
+        found.update(dict.fromkeys([*task.setups, *(skipper for skipper, _ in task.skipped_by)]))
+        return list(found)
+
+    def can_skip(self, task_id: str) -> bool:
+        """Tell whether a task may end skipped, by its own wish or by its rule."""
+        if task_id not in self._can_skip:
+            self._can_skip[task_id] = False  # a circle of edges is refused elsewhere
+            task = self._tasks[task_id]
+            self._can_skip[task_id] = task.may_skip or self._rule_can_skip(task)
+        return self._can_skip[task_id]
+
+    def seen_skipped(self, above: str, below: str) -> bool:
+        """Tell whether ``below`` may see ``above`` skipped; a loop over nothing counts as that."""
+        if self._tasks[above].kind is TaskKind.GATE:
+            return False  # the gate of a loop skips by giving it no items
+        loop = self._tasks[above].loop
+        if loop is not None and loop != self._tasks[below].loop:
+            known = self._loops.get(loop)  # at parse a loop further down is not known yet
+            if known is None or known.may_be_empty:
+                return True
+        return self.can_skip(above)
+
+    def tolerant(self, task_id: str) -> bool:
+        """Tell whether a task has to be started though something above it failed."""
+        task = self._tasks[task_id]
+        if self._tolerant_rule(task):
+            return True
+        if not task.skipped_by:
+            return False
+        skippers = {skipper for skipper, _ in task.skipped_by}
+        if not skippers.issubset(self._seen(task)):
+            return True  # what decides about it far above may fail, and the tasks between may bear that
+        # Skipped by a branch, whatever became of the others above it; told from failed only by a task
+        # that has been started. Nobody but a tolerant task further down sees the difference.
+        return bool(set(self.waits_for(task_id)) - skippers and task_id in self.above_tolerant)
+
+    def gated(self, task_id: str) -> bool:
+        """Tell whether a task has something to decide before it runs."""
+        task = self._tasks[task_id]
+        upstream = _upstream(task)
+        if task.skipped_by:
+            return True
+        if not upstream:
+            return False
+        if task.setups and (self.tolerant(task_id) or any(map(self.can_skip, task.setups))):
+            return True
+        if any(
+            self._tasks[above].kind is TaskKind.EMPTY and self._tolerant_rule(self._tasks[above])
+            for above in upstream
+        ):
+            return True
+        if task.rule in (NONE_FAILED, ALL_DONE):
+            return False
+        skips = [self.seen_skipped(above, task_id) for above in upstream]
+        if task.rule == ALL_SUCCESS:
+            return any(skips)
+        if task.rule == NONE_FAILED_MIN_ONE_SUCCESS:
+            return all(skips)
+        return True
+
+    def expression(self, task_id: str) -> dict[str, Any]:
+        """Return what a task decides on: the entry point's ``gate`` with tasks in place of input names.
+
+        ``states`` and ``setups`` hold task ids, or such an expression for a task that runs nothing;
+        ``follow`` holds pairs of task id and output.
+        """
+        task = self._tasks[task_id]
+        upstream = _upstream(task)
+        return {
+            "rule": task.rule,
+            "states": [self._state(above) for above in upstream],
+            "setup_states": [self._state(above) for above in upstream if self._tasks[above].setup],
+            "setups": [self._state(setup) for setup in task.setups],
+            "follow": [tuple(pair) for pair in task.skipped_by],
+        }
+
+    def _state(self, task_id: str) -> str | dict[str, Any]:
+        return self.expression(task_id) if self._tasks[task_id].kind is TaskKind.EMPTY else task_id
+
+    def _tolerant_rule(self, task: Task) -> bool:
+        upstream = _upstream(task)
+        if not upstream:
+            return False
+        return task.rule in protocol.TOLERANT_RULES or any(
+            self._tasks[above].kind is TaskKind.EMPTY and self._tolerant_rule(self._tasks[above])
+            for above in upstream
+        )
+
+    def _rule_can_skip(self, task: Task) -> bool:
+        upstream = _upstream(task)
+        if task.skipped_by:
+            return True
+        if not upstream:
+            return False
+        if any(map(self.can_skip, task.setups)):
+            return True
+        skips = [self.seen_skipped(above, task.id) for above in upstream]
+        if task.rule in (NONE_FAILED, ALL_DONE):
+            return False
+        if task.rule == ALL_SUCCESS:
+            return any(skips)
+        if task.rule in (NONE_FAILED_MIN_ONE_SUCCESS, ONE_SUCCESS):
+            return all(skips)
+        if task.rule == TEARDOWN_RULE:
+            setups = [above for above in upstream if self._tasks[above].setup]
+            return bool(setups) and all(map(self.can_skip, setups))
+        return True
+
+    def _find_above_tolerant(self) -> set[str]:
+        found: set[str] = set()
+        pending = [task.id for task in self._tasks.values() if self._tolerant_rule(task)]
+        while pending:
+            for above in (*_upstream(self._tasks[pending[0]]), *self._tasks[pending[0]].setups):
+                if above not in found:
+                    found.add(above)
+                    pending.append(above)
+            del pending[0]
+        return found
+
+    # What cannot be had
+
+    def problems(self) -> Iterator[Problem]:
+        """Find the rules that a pipeline cannot keep exactly."""
+        for task in self._tasks.values():
+            if task.rule not in protocol.RULES:
+                yield Problem(
+                    task.id, "trigger_rule", repr(task.rule), "one of " + ", ".join(sorted(protocol.RULES))
+                )
+                continue
+            yield from self._component_problems(task)
+            yield from self._always_problems(task)
+            yield from self._one_done_problems(task)
+            yield from self._mapped_problems(task)
+
+    def _component_problems(self, task: Task) -> Iterator[Problem]:
+        """Find what the typed values and artifacts of components, which have no "skipped", cannot do."""
+        for name, source in task.inputs.items():
+            if not isinstance(source, FromOutput) or self._tasks[source.task].kind is not TaskKind.COMPONENT:
+                continue
+            above = self._tasks[source.task]
+            artifact = is_artifact(task.input_types.get(name, ""))
+            apart = above.loop != task.loop or self.gated(above.id) or self.gated(task.id)
+            if artifact and apart:
+                yield Problem(
+                    task.id,
+                    f"inputs.{name}",
+                    f"an artifact of {above.id!r}, where one of the two is mapped or may be skipped",
+                    "both tasks run always and once: an artifact crosses no loop and no condition",
+                )
+            elif not artifact and (
+                self.tolerant(task.id) or (self.can_skip(above.id) and task.rule != ALL_SUCCESS)
+            ):
+                yield Problem(
+                    task.id,
+                    f"inputs.{name}",
+                    f"an output of the component {above.id!r}, which may be missing with {task.rule!r}",
+                    "all_success: a component's typed value cannot say that there is none",
+                )
+
+    def _always_problems(self, task: Task) -> Iterator[Problem]:
+        taken = sorted({s.task for s in task.inputs.values() if isinstance(s, FromOutput)})
+        if task.rule == ALWAYS and taken:
+            yield Problem(
+                task.id,
+                "trigger_rule",
+                f"'always' for a task that takes the output of {', '.join(taken)}",
+                "another rule, such as all_done: with 'always' the value may not be there yet",
+            )
+
+    def _one_done_problems(self, task: Task) -> Iterator[Problem]:
+        if task.rule != ONE_DONE:
+            return
+        unsure = [above for above in _upstream(task) if self._may_be_upstream_failed(above)]
+        if unsure:
+            yield Problem(
+                task.id,
+                "trigger_rule",
+                f"'one_done' below {', '.join(unsure)}, which may be upstream_failed: Airflow does not count "
+                "that as done, and a pipeline cannot tell it from failed",
+                "one_success, one_failed or all_done; or one_done below tasks that have nothing above them",
+            )
+
+    def _may_be_upstream_failed(self, task_id: str) -> bool:
+        task = self._tasks[task_id]
+        return bool(_upstream(task)) and task.rule != ALL_DONE
+
+    def _mapped_problems(self, task: Task) -> Iterator[Problem]:
+        loops = [
+            above
+            for above in self._seen(task)
+            if self._tasks[above].loop is not None and self._tasks[above].loop != task.loop
+        ]
+        if not loops or not self._tolerant_rule(task):
+            return
+        if task.rule not in _SURE_OF_MAPPED:
+            yield Problem(
+                task.id,
+                "trigger_rule",
+                f"{task.rule!r} below the mapped {', '.join(loops)}: after a failure a pipeline cannot tell "
+                "how many instances failed",
+                "one of " + ", ".join(sorted(_SURE_OF_MAPPED)),
+            )
+            return
+        taken = {s.task for s in task.inputs.values() if isinstance(s, FromOutput)}
+        for above in sorted(taken.intersection(loops)):
+            yield Problem(
+                task.id,
+                "trigger_rule",
+                f"{task.rule!r} for a task that takes the outputs of the mapped {above!r}: after the failure "
+                "of one instance a pipeline does not hand on those of the others",
+                "a rule without failures above, such as none_failed; or no output of it",
+            )
+
+    def _seen(self, task: Task) -> Iterator[str]:
+        for above in _upstream(task):
+            if self._tasks[above].kind is TaskKind.EMPTY:
+                yield from self._seen(self._tasks[above])
+            else:
+                yield above
+
+
+def _upstream(task: Task) -> tuple[str, ...]:
+    """Return the tasks that the rule looks at; ``always`` looks at none."""
+    return () if task.rule == ALWAYS else task.upstream
