@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, TaskGroup
-from airflow.sdk.definitions.xcom_arg import XComArg
+from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 from airflow_vertex_provider.graph.context import context_value
 from airflow_vertex_provider.graph.converters import converter_for
@@ -84,7 +84,7 @@ def convert(build: Callable[[], Any], *, folder: Path | None = None, **dag_optio
         dag_options["template_searchpath"] = [str(folder)]
     with DAG("d", **dag_options) as dag, TaskGroup("g"):
         made = build()
-    operator = made.operator if isinstance(made, XComArg) else made
+    operator = made.operator if isinstance(made, PlainXComArg) else made
     table = ParameterTable()
     members = {task.task_id: task for task in dag.tasks if task.task_id.startswith("g.")}
     values = Values(operator, members, set(), table)

@@ -46,7 +46,7 @@ def test_constant_keys() -> None:
 
 def test_the_run_s_attributes() -> None:
     def function(**context: Any) -> Any:
-        return context["dag_run"].conf["x"], context.get("dag_run").run_id
+        return context["dag_run"].conf["x"], context.get("dag_run", {}).run_id
 
     use = read(function)
     assert (use.keys, use.run, use.problems) == (set(), {"conf", "run_id"}, [])
@@ -57,7 +57,7 @@ def _passed_on(**context: Any) -> Any:
 
 
 def _spread(**context: Any) -> Any:
-    return sorted(**context)
+    return dict(**context)
 
 
 def _iterated(**context: Any) -> Any:

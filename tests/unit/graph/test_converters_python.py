@@ -228,7 +228,7 @@ class TestBranches:
 
         def build() -> Any:
             if way == "decorator":
-                return task.short_circuit(decide, ignore_downstream_trigger_rules=ignore)(2)
+                return task.short_circuit(ignore_downstream_trigger_rules=ignore)(decide)(2)
             return ShortCircuitOperator(
                 task_id="s", python_callable=decide, op_args=[2], ignore_downstream_trigger_rules=ignore
             )
@@ -242,7 +242,7 @@ class TestBranches:
             return "g.a"
 
         builds: list[Callable[[], Any]] = [
-            lambda: task.branch_virtualenv(choose, requirements=["six"])(),
+            lambda: task.branch_virtualenv(requirements=["six"])(choose)(),
             lambda: BranchPythonVirtualenvOperator(task_id="b", python_callable=choose, requirements=["six"]),
         ]
         for build in builds:
