@@ -28,8 +28,6 @@ def read(task: Mapping[str, Any], component: Component, path: str, errors: Field
         if task.get("iteratorPolicy"):
             errors.add(f"{path}.iterator_policy", "the task has no iterator.")
         return None
-    if len(found) > 1:
-        errors.add(path, "has two iterators; allowed: one.")
     if component.dag is None:
         errors.add(path, "iterates a container; allowed: kfp repeats pipelines within pipelines only.")
     if limit < 0:

@@ -74,7 +74,7 @@ def test_a_run_with_graph_states_values_machines_and_log(client: Client) -> None
 
 
 def _structured() -> Pipeline:
-    """Return a loop with a condition inside, of which one iteration fails, and a task that minds no failure."""
+    """Return a loop with a condition inside, one iteration of which fails, and a task that ignores that."""
     step = Pipeline("step", item="STRING").task("deep", ["false"], inputs={"x": parameter("item")})
     condition = "inputs.parameter_values['item'] == '11'"
     body = Pipeline("body", item="STRING")

@@ -5,6 +5,7 @@ Annotations are not postponed in this file: kfp reads them.
 # mypy: disable-error-code="untyped-decorator, no-untyped-def, type-arg, attr-defined"
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,22 @@ from typing import Any
 import pytest
 
 from airflow_vertex_provider.emulator import VertexEmulator
+from airflow_vertex_provider.emulator.loops import AT_ONCE
 from tests.emulator import kfp_parts as parts
 from tests.emulator.kfp_parts import dsl, spec
-from tests.emulator.pipelines import Client, Json, outputs, states, tasks
+from tests.emulator.pipelines import (
+    Client,
+    Json,
+    Pipeline,
+    constant,
+    output,
+    outputs,
+    parameter,
+    say,
+    states,
+    tasks,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -168,6 +182,80 @@ def test_values_of_failed_tasks_take_their_defaults(client: Client) -> None:
     job = run(client, after_failures, parameters={"word": "b"})
     assert outputs(job, "after-branches") == {"o": "two/b"}
     assert "[bad, for-loop-" in job["error"]["message"]
+
+
+def behind_a_failed_gate(word: str) -> None:
+    gate = parts.say(text=word).set_display_name("gate")
+    with dsl.If(gate.outputs["o"] == "run"):
+        one = parts.say(text="one")
+    with dsl.Else():
+        two = parts.say(text="two")
+    with dsl.ParallelFor(["a"]) as item:
+        each = parts.either(a=item, b=gate.outputs["o"])
+    chosen = dsl.OneOf(one.outputs["o"], two.outputs["o"])
+    first = parts.either(a=chosen, b="b").ignore_upstream_failure().set_display_name("branches")
+    parts.gather(values=dsl.Collected(each.outputs["o"])).ignore_upstream_failure().set_display_name("loop")
+    parts.say(text=first.outputs["o"]).set_display_name("further")
+
+
+def test_groups_that_were_not_triggered_have_ended(client: Client) -> None:
+    job = run(client, behind_a_failed_gate, parameters={"word": "fail"})
+    found = states(job)
+    assert {state for name, state in found.items() if "condition" in name or "for-loop" in name} == {
+        "NOT_TRIGGERED"
+    }
+    assert outputs(job, "branches") == {"o": "none/b"}
+    assert outputs(job, "loop") == {"o": "[]"}
+    assert outputs(job, "further") == {"o": "none/b"}
+    assert job["state"] == "PIPELINE_STATE_FAILED"
+
+
+def test_what_hangs_on_a_condition_that_was_false(client: Client) -> None:
+    # kfp does not write this, but it has a meaning.
+    inner = Pipeline("inner").task("in", say("v"), outputs={"Output": "STRING"}).result("out", "in")
+    pipe = Pipeline(word="STRING")
+    condition = "inputs.parameter_values['word'] == 'go'"
+    inner.inputs["word"] = {"parameterType": "STRING"}
+    pipe.nested("group", inner, inputs={"word": parameter("word")}, condition=condition)
+    pipe.task("below", inputs={"x": output("group", "out")})
+    pipe.task("further", after=["below"])
+    pipe.task("anyway", inputs={"x": output("group", "out")}).completed("anyway", x="default")
+    job = client.run(pipe, parameters={"word": "stop"})
+    assert job["state"] == "PIPELINE_STATE_SUCCEEDED"
+    assert states(job) == {
+        "group": "NOT_TRIGGERED", "in": "NOT_TRIGGERED", "below": "NOT_TRIGGERED",
+        "further": "NOT_TRIGGERED", "anyway": "SUCCEEDED",
+    }  # fmt: skip
+    assert tasks(job)["anyway"]["execution"]["metadata"] == {"input:x": "default"}
+
+
+def test_a_condition_that_cannot_be_asked_fails_its_task(client: Client) -> None:
+    inner = Pipeline("inner", x="STRING").task("in")
+    pipe = Pipeline().nested(
+        "group", inner, inputs={"x": constant("a")}, condition="inputs.parameter_values['x'] < 3"
+    )
+    job = client.run(pipe)
+    assert states(job)["group"] == "FAILED"
+    assert "compares different kinds" in errors(job)["group"]
+
+
+@pytest.mark.parametrize("choice", ["when_ready", "dag_key", "root", "with", "null"])
+def test_every_structure_under_other_switches(start_emulator: Start, tmp_path: Path, choice: str) -> None:
+    switch = {
+        "when_ready": "task_entries",
+        "dag_key": "task_name_source",
+        "root": "top_level_parent",
+        "with": "unique_name_root",
+        "null": "collected_gaps",
+    }[choice]
+    client = Client(start_emulator(**{switch: choice}).endpoint)
+    (tmp_path / "go").touch()
+    job = run(client, parts.everything, parameters={"folder": str(tmp_path), "items": parts.ITEMS})
+    assert job["state"] == "PIPELINE_STATE_SUCCEEDED", errors(job)
+    name = "gather" if choice == "dag_key" else "all"
+    assert outputs(job, name) == {"o": '["a","else","b","b","else"]'}
+    ids = {task["taskId"] for task in job["jobDetail"]["taskDetails"]}
+    assert {task["parentTaskId"] for task in job["jobDetail"]["taskDetails"] if "parentTaskId" in task} <= ids
 
 
 # Loops
@@ -336,11 +424,21 @@ def many(items: list) -> None:
         parts.say(text=item)
 
 
-def test_a_loop_of_200_iterations(client: Client) -> None:
-    job = run(client, many, parameters={"items": [str(number) for number in range(200)]})
+def test_a_loop_of_200_iterations_needs_few_threads(client: Client) -> None:
+    items = [str(number) for number in range(200)]
+    name = client.create(parts.uncached(spec(many)), parameters={"items": items})["name"]
+    most = 0
+
+    def ended() -> bool:
+        nonlocal most
+        most = max(most, sum(thread.name == "task say" for thread in threading.enumerate()))
+        return client.get(name)["state"] not in ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING")
+
+    wait_for(ended, "the job to end")
+    job = client.get(name)
     assert job["state"] == "PIPELINE_STATE_SUCCEEDED"
-    assert {entry["state"] for entry in _iterations(job, "for-loop-1")} == {"SUCCEEDED"}
-    assert len(_iterations(job, "for-loop-1")) == 200
+    assert [entry["state"] for entry in _iterations(job, "for-loop-1")] == ["SUCCEEDED"] * 200
+    assert 1 < most <= AT_ONCE
 
 
 # Exit handlers

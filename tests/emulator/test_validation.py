@@ -21,6 +21,7 @@ from tests.emulator.pipelines import (
     Pipeline,
     constant,
     output,
+    parameter,
 )
 
 
@@ -288,6 +289,39 @@ def test_specs_that_cannot_be_run_as_meant(
     _refused(
         lambda: client.create(_changed(change), parameters={"word": "x"}), found, "pipeline_job.pipeline_spec"
     )
+
+
+def _loop(item: str = "STRING", source: str = "LIST", result: str = "LIST", **changes: Any) -> Json:
+    body = Pipeline("body", item=item, source=source).task("t", outputs={"Output": "STRING"})
+    body.result("out", "t", result)
+    pipe = Pipeline(source=source).nested(
+        "loop", body, inputs={"source": parameter("source")}, items="source"
+    )
+    spec = pipe.spec()
+    spec["root"]["dag"]["tasks"]["loop"] |= changes
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        (_loop(source="STRUCT"), "input 'source' of type STRUCT; allowed: LIST, STRING"),
+        (_loop(source="BOOLEAN"), "input 'source' of type BOOLEAN; allowed: LIST, STRING"),
+        (_loop(result="STRING"), "the output 'out' of a loop collects the iterations; found type STRING"),
+        (_loop(iteratorPolicy={"parallelismLimit": -1}), "parallelism_limit; Message: found -1"),
+        (
+            _loop(artifactIterator={"itemInput": "item", "items": {"inputArtifact": "source"}}),
+            "should not have multiple",
+        ),
+        (
+            _loop(triggerPolicy={"condition": "inputs.parameter_values['item'] == 'a'"}),
+            "asks about input 'item'",
+        ),
+        (_loop(retryPolicy={"maxRetryCount": 2}), "retries of a pipeline within a pipeline"),
+    ],
+)
+def test_loops_that_cannot_be_run_as_meant(client: Client, spec: Json, found: str) -> None:
+    _refused(lambda: client.create(spec, parameters={"source": []}), found)
 
 
 def test_the_spec_is_required(client: Client) -> None:
