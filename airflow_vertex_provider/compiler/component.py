@@ -82,11 +82,22 @@ def artifact_inputs(task: Task) -> list[str]:
 
 
 def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
-    """Find what keeps a component from being written into a spec with its settings."""
+    """Find what keeps a component from being written into a spec with its settings.
+
+    How a pipeline hands its inputs on, only its own tasks know; so this looks at single containers.
+    """
     executors = task.payload["executors"].values()
     if "dag" in task.payload["component"]:
         return
     for container in (item["container"] for item in executors if "container" in item):
+        size = max(_least_sizes(task, container), default=0)
+        if size >= executor.MAX_ARGUMENT:
+            yield Problem(
+                task.id,
+                "arguments",
+                f"literals that make {size} bytes of one argument of the component's container",
+                f"less than {executor.MAX_ARGUMENT} bytes; pass a file instead",
+            )
         names = {item["name"] for item in container.get("env", ())} | set(settings.env)
         if len(names) > checks.MAX_ENV:
             yield Problem(
@@ -95,6 +106,18 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
                 f"{len(names)} variables",
                 f"at most {checks.MAX_ENV}, the component's and its settings' together (L14)",
             )
+
+
+def _least_sizes(task: Task, container: Mapping[str, Any]) -> Iterator[int]:
+    """Yield how many bytes each argument has at least: its own text and the literals that go into it."""
+    constants = {
+        f"{{{{$.inputs.parameters['{name}']}}}}": len(source.text.encode())
+        for name, source in task.inputs.items()
+        if isinstance(source, FromConstant)
+    }
+    for text in (*container.get("command", ()), *container.get("args", ())):
+        size = len(text.encode()) + sum(text.count(mark) * length for mark, length in constants.items())
+        yield size + text.count("{{$}}") * sum(constants.values())
 
 
 def _apply(container: dict[str, Any], settings: TaskSettings) -> None:

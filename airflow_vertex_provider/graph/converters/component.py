@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
+
 from airflow_vertex_provider.graph.component_spec import (
     SINGLE_OUTPUT,
     Component,
@@ -69,7 +71,7 @@ def _inputs(arguments: Any, component: Component, values: Values) -> dict[str, S
     if not isinstance(arguments, Mapping):
         values.refuse(
             "arguments",
-            arguments,
+            "a value that only a run knows" if isinstance(arguments, ResolveMixin) else arguments,
             "a dict of input to value, written out: to run a component for each of several values, put it "
             "into a mapped task group and give the group's argument to an input",
         )

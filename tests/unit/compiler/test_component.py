@@ -189,6 +189,15 @@ class TestSettings:
         assert problem.found == "101 variables"
         assert list(problems_of(task, settings(env={"A": "1"}))) == []
 
+    def test_constants_that_no_argument_can_hold(self) -> None:
+        for component, name in ((samples.shell, "x"), (samples.every_type, "text")):
+            for size, count in ((120_000, 0), (140_000, 1)):
+                task = component_task("c", component, {name: FromConstant("x" * size)})
+                found = list(problems_of(task, settings()))
+                assert len(found) == count
+        assert found[0].field == "arguments"
+        assert "bytes of one argument" in found[0].found
+
 
 def test_an_input_that_only_the_loop_needs_is_declared() -> None:
     for component in (samples.add, samples.inner, samples.silent):

@@ -166,6 +166,9 @@ class TestLiterals:
         problem = Read(component(samples.silent, arguments)).problem
         assert problem.field == "arguments"
 
+    def test_arguments_that_are_an_output(self, dag: DAG) -> None:
+        assert Read(component(samples.silent, make())).problem.found == "a value that only a run knows"
+
     def test_a_component_that_cannot_be_read(self, dag: DAG) -> None:
         operator = component("nowhere.yaml")
         assert Read(operator).problem.field == "component"
