@@ -251,7 +251,8 @@ def _free_texts(task: Task, settings: TaskSettings) -> Iterator[tuple[str, str]]
     for field, part in _parts(task, settings):
         yield from ((field, piece) for piece in _pieces(part) if isinstance(piece, str))
     for name, source in task.inputs.items():
-        if isinstance(source, FromConstant):
+        # The reader lets the service's own values into a component's inputs, and no other placeholder.
+        if isinstance(source, FromConstant) and task.kind is not TaskKind.COMPONENT:
             yield f"inputs.{name}", source.text
 
 

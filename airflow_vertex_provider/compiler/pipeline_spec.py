@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_vertex_provider.compiler import custom_job, executor
-from airflow_vertex_provider.compiler.component import embed_component
+from airflow_vertex_provider.compiler import component, custom_job, executor
 from airflow_vertex_provider.compiler.placement import Placed, Placement
 from airflow_vertex_provider.compiler.wiring import Const, component_ports
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
@@ -232,7 +231,7 @@ def _components(
         if placed.role == "member" and placed.task.kind is TaskKind.COMPONENT:
             others = {name: FromParameter(name) for name in leaf.inputs if name not in placed.task.inputs}
             task = replace(placed.task, inputs={**placed.task.inputs, **others})
-            embedded = embed_component(task, settings[placed.task.id], taken)
+            embedded = component.embed_component(task, settings[placed.task.id], taken)
             parts.components |= {f"comp-{key}": embedded.component, **embedded.components}
             parts.executors |= embedded.executors
             taken |= {*embedded.components, *embedded.executors}
@@ -273,6 +272,8 @@ def _problems(graph: Graph, settings: Mapping[str, TaskSettings]) -> Iterator[Pr
                 yield Problem(task.id, f"inputs.{name}", repr(source), problem)
         if task.id in settings:
             yield from executor.problems_of(task, settings[task.id])
+            if task.kind is TaskKind.COMPONENT:
+                yield from component.problems_of(task, settings[task.id])
         else:
             yield Problem(task.id, "settings", "none", "merged settings for every task")
 

@@ -31,6 +31,7 @@ from airflow_vertex_provider.graph.component_spec import (
 )
 from airflow_vertex_provider.graph.model import (
     TEXT_OUTPUT,
+    TYPED_PREFIX,
     Encoding,
     FromConstant,
     FromOutput,
@@ -70,7 +71,7 @@ _WORDS: Mapping[str, str] = {
 
 def typed_output(kind: str) -> str:
     """Name the output in which a member of Python or Bash writes its value for inputs of type ``kind``."""
-    return TEXT_OUTPUT if kind == "STRING" else f"Value_{kind}"
+    return TEXT_OUTPUT if kind == "STRING" else f"{TYPED_PREFIX}{kind}"
 
 
 def component_of(operator: Any) -> Component | None:

@@ -343,7 +343,9 @@ def _task(
     except VertexSettingsError as error:
         problems.append(error.as_problem(operator.task_id))
     else:
-        problems.extend(_timeout_problems(operator.task_id, timeout, merged.custom_job))
+        # A component has a container of its own, so the group's custom job does not reach it.
+        custom_job = None if kind is TaskKind.COMPONENT else merged.custom_job
+        problems.extend(_timeout_problems(operator.task_id, timeout, custom_job))
         if kind is TaskKind.CONTAINER and "image" not in {**group_level, **settings}:
             problems.append(
                 Problem(operator.task_id, "image", "none", "an image, of the operator or of the group")
@@ -354,7 +356,7 @@ def _task(
                     operator.task_id, "packages", repr(list(merged.packages)), "none: the image has its own"
                 )
             )
-    if member.converter.LEAVES_VALUE and not conversion.output_types:
+    if member.converter.LEAVES_VALUE and kind is not TaskKind.COMPONENT:
         outputs: tuple[str, ...] = (RETURN_OUTPUT,)
     else:
         outputs = tuple(conversion.output_types)
