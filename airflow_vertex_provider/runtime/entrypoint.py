@@ -545,8 +545,8 @@ def present(nodes: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_of(text: str) -> str:
-    """Return what became of the task that an output's text came from: success, skipped or failed."""
-    return {SKIPPED: "skipped", FAILED: "failed"}.get(text, "success")
+    """Return what became of the task that a text came from, its output or a gate's decision."""
+    return {SKIPPED: "skipped", "skip": "skipped", FAILED: "failed"}.get(text, "success")
 
 
 def decide(
@@ -786,13 +786,17 @@ def use_typed(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder
     return values
 
 
-def use_follow(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
-    """Return for each follower of a branch or a short circuit whether it goes on: ``run`` or ``skip``."""
-    if value is NOT_RUN:
-        return {name: spec["if_skipped"] for name, spec in config["follow"].items()}
-    chosen: set[Any] = set()
-    if config.get("branch") and value is not None:
-        chosen = set([value] if isinstance(value, str) or not hasattr(value, "__iter__") else value)
+def choice(value: Any) -> set[Any]:
+    """Return what a branch chose."""
+    if value is None:
+        return set()
+    return set([value] if isinstance(value, str) or not hasattr(value, "__iter__") else value)
+
+
+def use_branch(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
+    """Check that a branch chose what there is."""
+    if value is not NOT_RUN:
+        chosen = choice(value)
         wrong = {item for item in chosen if not isinstance(item, str)}
         if wrong:
             raise AirflowException(
@@ -803,8 +807,17 @@ def use_follow(config: dict[str, Any], inputs: dict[str, Any], value: Any, folde
             raise AirflowException(
                 "'branch_task_ids' must contain only valid task_ids. Invalid tasks found: %s." % wrong
             )
+    return {}
+
+
+def use_follow(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
+    """Return for each follower of a branch or a short circuit whether it goes on: ``run`` or ``skip``."""
+
+    def goes_on(spec: dict[str, Any]) -> Any:
+        return value if spec["keep"] is None else choice(value) & set(spec["keep"])
+
     return {
-        name: "run" if (value if spec["keep"] is None else chosen & set(spec["keep"])) else "skip"
+        name: spec["if_skipped"] if value is NOT_RUN else "run" if goes_on(spec) else "skip"
         for name, spec in config["follow"].items()
     }
 
@@ -812,7 +825,7 @@ def use_follow(config: dict[str, Any], inputs: dict[str, Any], value: Any, folde
 def outputs(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
     """Return the task's outputs; a large value goes into a file first."""
     values: dict[str, Any] = {}
-    for key in ("multiple_outputs", "mapped_over", "text_output", "typed", "follow", "expand"):
+    for key in ("multiple_outputs", "mapped_over", "branch", "text_output", "typed", "follow", "expand"):
         if config.get(key):
             values.update(part("use_" + key)(config, inputs, value, folder))
     if config.get("output", True):

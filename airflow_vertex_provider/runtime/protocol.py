@@ -50,13 +50,15 @@ pipeline it writes into the dict itself. All of this is optional:
 ``gate``: {"rule", "states", "setup_states", "setups", "follow"}
     decides first of all, by :func:`decide`, whether the task runs. All but ``rule`` are lists of inputs:
     the direct upstream tasks; those of them that are setups; the indirect setups; texts ``run`` and
-    ``skip``. In place of an input that tells a state may stand another such gate, for a task that runs
-    nothing. *skip* writes the outputs of a skipped task; *fail* ends the task with an error of type
-    ``UpstreamFailed``.
+    ``skip``. The decision of a gate task is a state too, and in place of an input that tells a state may
+    stand another such gate, for a task that runs nothing. *skip* writes the outputs of a skipped task;
+    *fail* ends the task with an error of type ``UpstreamFailed``.
 ``follow``: {output: {"keep": [id, ...] or null, "if_skipped": "run" or "skip"}}
-    STRING outputs ``run`` or ``skip`` for the followers of a branch (with ``branch``: true and ``ids``, all
-    ids that it may choose: run if one of ``keep`` is chosen) or of a short circuit (``keep`` null: run if
-    the value is true). ``if_skipped`` is written when the task itself is skipped.
+    STRING outputs ``run`` or ``skip`` for the followers of a branch (run if it chose one of ``keep``) or of
+    a short circuit (``keep`` null: run if the value is true). ``if_skipped`` is written when the task
+    itself is skipped.
+``branch``: bool, ``ids``: [id, ...]
+    the value is a branch's choice, of these ids and no others: an error as Airflow's if it is not.
 ``silent``: bool
     ``Output`` tells the state alone and holds no value, as with ``do_xcom_push=False``.
 ``multiple_outputs``: bool

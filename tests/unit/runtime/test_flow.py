@@ -222,6 +222,8 @@ def test_a_gate_goes_before_everything_on_every_python(any_container: Container)
             {"a": SKIPPED, "b": FAILED},
             "run",
         ),
+        ({"rule": "all_success", "states": ["a"]}, {"a": "skip"}, "skip"),
+        ({"rule": "all_success", "states": ["a"]}, {"a": encode("skip")}, "run"),
         ({"rule": "one_done", "states": [{"rule": "all_success", "states": ["a"]}]}, {"a": FAILED}, "skip"),
         ({"rule": "one_failed", "states": [{"rule": "all_success", "states": ["a"]}]}, {"a": FAILED}, "run"),
     ],
@@ -334,6 +336,7 @@ def follow_config(dag: DAG) -> dict[str, Any]:
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_a_choice_lets_the_same_followers_go_on_as_in_airflow(choice: Any) -> None:
     dag = branching_dag()
+    assert entrypoint.use_branch(follow_config(dag), {}, choice, "") == {}
     assert entrypoint.use_follow(follow_config(dag), {}, choice, "") == airflow_follows(dag, choice)
 
 
@@ -343,7 +346,7 @@ def test_a_wrong_choice_fails_as_in_airflow(choice: Any) -> None:
     with pytest.raises((AirflowException, TypeError)) as airflow:
         airflow_follows(dag, choice)
     with pytest.raises((entrypoint.AirflowException, TypeError)) as ours:
-        entrypoint.use_follow(follow_config(dag), {}, choice, "")
+        entrypoint.use_branch(follow_config(dag), {}, choice, "")
     assert ours.type.__name__ == airflow.type.__name__
 
 
@@ -357,7 +360,7 @@ def test_a_branch_on_every_python(any_container: Container) -> None:
         "AirflowException",
         "'branch_task_ids' must contain only valid task_ids. Invalid tasks found: {'nobody'}.",
     )
-    error = any_container.run(config, {"x": encode([1])}).error()
+    error = any_container.run({**config, "follow": {}}, {"x": encode([1])}).error()
     assert "found {1}" in error["message"]
 
 
