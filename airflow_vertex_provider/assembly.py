@@ -25,7 +25,7 @@ from airflow_vertex_provider.operators.pipeline_job import (
     WaitVertexPipelineOperator,
 )
 from airflow_vertex_provider.settings import PipelineSettings, task_level
-from airflow_vertex_provider.verdict import leaf_rules
+from airflow_vertex_provider.verdict import last_tasks, leaf_rules
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.task_group import VertexTaskGroup
@@ -162,7 +162,7 @@ def _wait(
 def _outputs(reading: Reading) -> dict[str, str]:
     """Map the last tasks of the pipeline to their Vertex names, but those whose values stay in Vertex."""
     kept = {task.task_id for task in reading.members if _setting(task, "do_xcom_push", default=True)}
-    return {task_id: name for task_id, name in reading.leaves().items() if task_id in kept}
+    return {task_id: name for task_id, name in last_tasks(reading.graph).items() if task_id in kept}
 
 
 def counted_teardowns(operators: Iterable[Any]) -> set[str]:

@@ -83,6 +83,25 @@ def _leaves(graph: Graph, counted_teardowns: Collection[str]) -> list[str]:
     return [task.id for task in graph.tasks if task.id not in above_any]
 
 
+def last_tasks(graph: Graph) -> dict[str, str]:
+    """Map Airflow task id to Vertex name, for the tasks that none but teardown tasks follow. Runs at parse.
+
+    Tasks that run nothing, and gates, are looked through: they follow nobody on their own account.
+    """
+    names = graph.vertex_names()
+    tasks = {task.id: task for task in graph.tasks}
+    if not all(task.teardown for task in graph.tasks if task.id in names):
+        names = {task_id: name for task_id, name in names.items() if not tasks[task_id].teardown}
+    followed: set[str] = set()
+    pending = [above for task_id in names for above in tasks[task_id].upstream]
+    while pending:
+        above = pending.pop()
+        if above not in followed:
+            followed.add(above)
+            pending.extend(tasks[above].upstream if above not in names else ())
+    return {task_id: name for task_id, name in names.items() if task_id not in followed}
+
+
 def leaf_states(job: JobSnapshot, rules: Mapping[str, Any]) -> dict[str, list[str]]:
     """Map the ids of the group's last tasks to the states Airflow would give them: one for each instance.
 

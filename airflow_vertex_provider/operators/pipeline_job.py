@@ -172,8 +172,8 @@ class SubmitVertexPipelineOperator(BaseOperator):
         pipeline: PipelineSettings,
         hook: VertexPipelineHook,
         context: Context,
-    ) -> dict[str, str]:
-        values = {}
+    ) -> dict[str, Any]:
+        values: dict[str, Any] = {}
         for parameter in graph.parameters:
             if parameter.name in self.context_parameters:
                 value = context_value(self.context_parameters[parameter.name], context)
@@ -205,7 +205,7 @@ def rendered_task(
 def job_request(
     graph: Graph,
     spec: Mapping[str, Any],
-    values: Mapping[str, str],
+    values: Mapping[str, Any],
     pipeline: PipelineSettings,
     *,
     run_id: str,
