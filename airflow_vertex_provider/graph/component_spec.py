@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import urllib.parse
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,10 @@ COPIES: Final = "vertex_components"
 
 _ANY_ARTIFACT = "system.Artifact"
 _COMPILE = "compile it with kfp 2: kfp.compiler.Compiler().compile(component, 'component.yaml')"
+
+
+#: Component objects that were read; each for as long as its DAG file keeps it.
+_OBJECTS: weakref.WeakKeyDictionary[Any, Component] = weakref.WeakKeyDictionary()
 
 
 class ComponentError(ValueError):
@@ -250,7 +255,10 @@ def _loader() -> Any:
 
 
 def _from_object(component: Any) -> Component:
-    """Read a component object with the packages that it has brought along."""
+    """Read a component object with the packages that it has brought along; once, since kfp compiles it."""
+    known = _OBJECTS.get(component)
+    if known is not None:
+        return known
     json_format = sys.modules["google.protobuf.json_format"]
     try:
         specification = json_format.MessageToDict(component.pipeline_spec)
@@ -259,7 +267,8 @@ def _from_object(component: Any) -> Component:
         raise ComponentError(
             f"{component!r}, which kfp cannot compile ({error})", "a component that kfp compiles"
         ) from error
-    return _read(specification, [platform], f"component {component.name!r}")
+    found = _OBJECTS[component] = _read(specification, [platform], f"component {component.name!r}")
+    return found
 
 
 def _read(specification: Mapping[str, Any], others: list[Any], what: str) -> Component:

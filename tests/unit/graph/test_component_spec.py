@@ -53,6 +53,9 @@ class TestObjects:
         assert not found.is_pipeline
         assert json.loads(json.dumps(found.payload())) == found.payload()
 
+    def test_an_object_is_compiled_once(self) -> None:
+        assert read_component(samples.inner, "") is read_component(samples.inner, "elsewhere")
+
     def test_every_type_of_parameter(self) -> None:
         found = read_component(samples.every_type, "")
         assert {name: port.type for name, port in found.inputs.items()} == {
