@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from typing import Any
 
+import pytest
+from airflow.sdk import DAG, task, task_group
+
+from airflow_vertex_provider import VertexComponentOperator, VertexTaskGroup, compile_group
 from airflow_vertex_provider.graph.model import FromConstant, FromOutput, FromParameter
 from tests.emulator.pipelines import Client, outputs, states
 from tests.unit import component_samples as samples
@@ -45,3 +50,44 @@ def test_components_of_every_kind(client: Client) -> None:
     assert outputs(job, "shell") == {"result": f"{text}/n=/yes", "count": 3}
     got = [f"{text}/n=/yes", 3, 0.5, True, [1, "a"], {"k": {"l": 2}}, "none"]
     assert outputs(job, "types") == {"Output": {"got": got}}
+
+
+def test_a_group_with_functions_components_and_a_loop(client: Client) -> None:
+    @task
+    def make(value: Any = 4) -> Any:
+        return value
+
+    @task
+    def gather(one: Any, two: Any, three: Any) -> Any:
+        return [one, two, three]
+
+    with DAG("d", schedule=None, params={"n": 3}):
+        with VertexTaskGroup(
+            "g", location="europe-west4", pipeline_root="gs://bucket/root", image="python:3.11"
+        ) as group:
+            added = VertexComponentOperator(
+                task_id="added", component=samples.add, arguments={"a": make(), "b": "{{ params.n }}"}
+            )
+            printed = VertexComponentOperator(
+                task_id="printed",
+                component=samples.shell,
+                arguments={"x": make.override(task_id="text")("é")},
+            )
+
+            @task_group
+            def each(word: Any) -> Any:
+                return VertexComponentOperator(
+                    task_id="word", component=samples.shell, arguments={"x": word}
+                ).output
+
+            words: Any = each.expand(word=["a", "b"])
+            gather(added.output, printed.output, words["result"])
+    spec = compile_group(group, project_id="acme")
+    items = [
+        {"index": str(n), "arg_word": f'"{word}"', "arg_word__text": word} for n, word in enumerate("ab")
+    ]
+    job = client.run(spec, parameters={"added_arguments_b": 3, "g_each_items": items})
+    assert states(job)["gather"] == "SUCCEEDED"
+    assert outputs(job, "added") == {"Output": 7}
+    found = json.loads(outputs(job, "gather")["Output"])
+    assert found == [7, {"count": 3, "result": "é/n=/yes"}, ["a/n=/yes", "b/n=/yes"]]
