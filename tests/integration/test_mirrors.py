@@ -99,8 +99,8 @@ def emulator(vertex_emulator_process: EmulatorProcess) -> EmulatorProcess:
 def test_with_a_real_scheduler(airflow_deployment: AirflowDeployment, dag_id: str) -> None:
     state, states, values = EXPECTED[dag_id]
     run_id = airflow_deployment.trigger(dag_id)
-    assert airflow_deployment.wait_for_run(dag_id, run_id, timeout=240) == state
-    assert airflow_deployment.states(dag_id, run_id) == states
+    ended = airflow_deployment.wait_for_run(dag_id, run_id, timeout=240)
+    assert (ended, airflow_deployment.states(dag_id, run_id)) == (state, states)
     for name, value in values.items():
         task_id, _, index = name.removesuffix("]").partition("[")
         assert airflow_deployment.xcom(dag_id, run_id, task_id, map_index=int(index or -1)) == value, name
