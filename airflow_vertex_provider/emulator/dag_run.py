@@ -237,6 +237,8 @@ class DagRunner:
             result: Outcome | BaseException
             try:
                 result = self._run_task(task, scope)
+                if task.exits and scope.context.cancel.is_set():
+                    scope.interrupted = True
             except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
                 result = error
             ended.put((task.key, result))
@@ -249,7 +251,7 @@ class DagRunner:
             return recorded(record)
         context = self._context_of(task, scope)
         if context.cancel is not scope.context.cancel:
-            self._records.shield(record.path)
+            self._records.shield(record)
         try:
             outcome = self._execute(task, scope, record, context)
         except TaskError as error:
@@ -265,8 +267,6 @@ class DagRunner:
             self._records.set_state(record, TaskState.FAILED, status)
         if outcome.state is TaskState.FAILED and self._fast:
             self._fail_fast.set()
-        if task.exits and scope.context.cancel.is_set():
-            scope.interrupted = True
         return outcome
 
     def _execute(self, task: TaskSpec, scope: Scope, record: Task, context: RunContext) -> Outcome:

@@ -42,7 +42,7 @@ class Records:
         self._place = place
         self._lock = threading.RLock()
         self._records = {record.path: record for record in services.store.tasks(job)}
-        self._shielded: set[str] = set()
+        self._shielded = {path for path, record in self._records.items() if record.notes.get("shielded")}
 
     def entry(self, path: str, name: str, unique_name: str, parent: int | None) -> Task:
         """Return the entry of a task, made PENDING if it is not there yet.
@@ -84,10 +84,11 @@ class Records:
         with self._lock:
             return any(record.body["state"] == TaskState.FAILED for record in self._records.values())
 
-    def shield(self, path: str) -> None:
+    def shield(self, record: Task) -> None:
         """Keep a cancel of the job from an entry and all below it."""
         with self._lock:
-            self._shielded.add(path)
+            self._shielded.add(record.path)
+            self.note(record, shielded=True)
 
     def cancel_running(self) -> None:
         """Mark what runs as about to be cancelled."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.kfp_parts import ITEMS, everything, spec, uncached
-from tests.emulator.pipelines import Client, Json, outputs, states, tasks, wait_for
+from tests.emulator.pipelines import Client, Json, Pipeline, outputs, states, tasks, wait_for
 from tests.emulator.starting import Launch
 
 pytestmark = pytest.mark.slow
@@ -66,3 +66,24 @@ def test_a_cancel_after_kill_9_ends_what_had_begun_and_runs_the_exit_task(
     assert not [entry for entry in _by_id(job).values() if "endTime" not in entry]
     assert states(job)["for-loop-2"] == states(job)["for-loop-2-2"] == "CANCELLED"
     assert tasks(job)["for-loop-2-0"] == tasks(before)["for-loop-2-0"]
+
+
+def test_an_exit_task_that_ran_during_a_cancel_goes_on_after_kill_9(launch: Launch, tmp_path: Path) -> None:
+    script = 'echo x >> "$0/began"; while [ ! -e "$0/go" ]; do sleep 0.01; done'
+    pipe = Pipeline().nested("exit-handler-1", Pipeline("inner").task("t"))
+    pipe.task("exit", ["sh", "-c", script, str(tmp_path)], after=["exit-handler-1"]).completed("exit")
+    process, client = launch()
+    name = client.create(pipe)["name"]
+    wait_for(lambda: _lines(tmp_path) == 1, "the exit task to begin")
+    client.call("POST", f"/v1/{name}:cancel", {})
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, client = launch()
+    wait_for(lambda: _lines(tmp_path) == 2, "the exit task to begin again")
+    assert client.get(name)["state"] == "PIPELINE_STATE_CANCELLING"
+    (tmp_path / "go").touch()
+    job = client.wait(name)
+    assert job["state"] == "PIPELINE_STATE_CANCELLED"
+    assert states(job) == {"exit-handler-1": "SUCCEEDED", "t": "SUCCEEDED", "exit": "SUCCEEDED"}
+    history = [status["state"] for status in tasks(job)["exit"]["pipelineTaskStatus"]]
+    assert history == ["PENDING", "RUNNING", "SUCCEEDED"]
