@@ -967,7 +967,7 @@ def bare_signature(function: Any) -> None:
 
 def use_function(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
     """Call the author's function as Airflow's ``@task`` would and return its value."""
-    args = [resolve(node, inputs) for node in config["args"]]
+    args = resolve(config["args"], inputs)
     kwargs = present(config["kwargs"], inputs)
     for key in ("spread", "context"):
         if config.get(key):
@@ -995,8 +995,10 @@ def use_function(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
 
 
 def use_spread(config: dict[str, Any], inputs: dict[str, Any], kwargs: dict[str, Any]) -> None:
-    """Add the arguments of a dict, one item of expand_kwargs, to the others."""
+    """Add the arguments of a dict, one item of expand_kwargs or an output, to the others."""
     more = resolve(config["spread"], inputs)
+    if "takes" in config:
+        more = {name: more[name] for name in config["takes"] if name in more}
     for name in more:
         if name in kwargs:
             raise TypeError("%s() got argument %r twice" % (config["function"], name))

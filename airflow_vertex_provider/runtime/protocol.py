@@ -361,9 +361,10 @@ def python_config(
     file: str,
     line: int,
     postponed: bool = True,
-    args: Sequence[Node] = (),
+    args: Sequence[Node] | Mapping[str, Node] = (),
     kwargs: Mapping[str, Node] | None = None,
     spread: Node = None,
+    takes: Sequence[str] | None = None,
     context: Mapping[str, Node] | None = None,
     objects: Mapping[str, Mapping[str, Node]] | None = None,
     branch: bool = False,
@@ -383,9 +384,10 @@ def python_config(
     :param line: line of ``file`` that ``source`` begins at, counted from 1.
     :param postponed: leave all annotations unevaluated. With ``False`` only those of the function's own
         signature; those of functions and classes inside it are evaluated as in the author's file.
-    :param args: a node per positional argument.
+    :param args: a node per positional argument, or one node of their list.
     :param kwargs: a node per keyword argument.
     :param spread: node of a dict whose items are keyword arguments too, as expand_kwargs gives them.
+    :param takes: the only names to take of ``spread``; ``None`` takes all.
     :param context: for a function with ``**context``: a node per known key of Airflow's context, an object
         as :func:`known_object`. :data:`ABSENT` ones are left out, and ``kwargs`` go before them.
     :param objects: keyword arguments that are objects of Airflow's context, as ``dag_run``: a node per
@@ -400,7 +402,7 @@ def python_config(
     return {
         **_common("python", task, output, text_output, inline_limit, packages, pip_index_urls),
         **_function(function, source, file, line, postponed, args, kwargs, objects),
-        **_context(spread, context),
+        **_context(spread, takes, context),
         **({"branch": True} if branch else {}),
     }
 
@@ -414,9 +416,10 @@ def bash_config(
     file: str = "",
     line: int = 1,
     postponed: bool = True,
-    args: Sequence[Node] = (),
+    args: Sequence[Node] | Mapping[str, Node] = (),
     kwargs: Mapping[str, Node] | None = None,
     spread: Node = None,
+    takes: Sequence[str] | None = None,
     context: Mapping[str, Node] | None = None,
     objects: Mapping[str, Mapping[str, Node]] | None = None,
     env: Node = None,
@@ -448,7 +451,7 @@ def bash_config(
         if function is None
         else {
             **_function(function, source, file, line, postponed, args, kwargs, objects),
-            **_context(spread, context),
+            **_context(spread, takes, context),
         }
     )
     return {
@@ -532,7 +535,7 @@ def _function(
     file: str,
     line: int,
     postponed: bool,
-    args: Sequence[Node],
+    args: Sequence[Node] | Mapping[str, Node],
     kwargs: Mapping[str, Node] | None,
     objects: Mapping[str, Mapping[str, Node]] | None,
 ) -> dict[str, Any]:
@@ -543,13 +546,14 @@ def _function(
         "file": file,
         "line": line,
         "postponed": postponed,
-        "args": list(args),
+        "args": args if isinstance(args, Mapping) else list(args),
         "kwargs": {**(kwargs or {}), **known},
     }
 
 
-def _context(spread: Node, context: Mapping[str, Node] | None) -> dict[str, Any]:
+def _context(spread: Node, takes: Sequence[str] | None, context: Mapping[str, Node] | None) -> dict[str, Any]:
     return {
+        **({"takes": list(takes)} if takes is not None else {}),
         **({"spread": spread} if spread is not None else {}),
         **({"context": dict(context)} if context else {}),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.graph.converters.base import Conversion
 from airflow_vertex_provider.graph.converters.functions import function_call
-from airflow_vertex_provider.graph.converters.settings import skip_codes
+from airflow_vertex_provider.graph.converters.settings import refuse_outputs, skip_codes
 from airflow_vertex_provider.graph.model import TaskKind
 from airflow_vertex_provider.graph.template_files import with_files
 from airflow_vertex_provider.runtime import protocol
@@ -23,6 +23,7 @@ TITLE = "@task.bash, BashOperator"
 
 def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
+    refuse_outputs(operator, ("append_env",), values)
     codes = skip_codes(operator.skip_on_exit_code, values)
     if operator.output_encoding != "utf-8":
         values.refuse("output_encoding", operator.output_encoding, "utf-8")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.graph.converters import python, virtualenv
 from airflow_vertex_provider.graph.converters.base import Conversion
+from airflow_vertex_provider.graph.converters.settings import refuse_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,7 @@ def convert(operator: Any, values: Values) -> Conversion:
     name = f"{type(operator).__module__}.{type(operator).__qualname__}"
     converted = (virtualenv if name in _VIRTUALENV else python).convert(operator, values)
     if name in _SHORT_CIRCUITS:
+        refuse_outputs(operator, ("ignore_downstream_trigger_rules",), values)
         # Airflow asks for True itself: any other value respects the rules of what comes later.
         everything = operator.ignore_downstream_trigger_rules is True
         return Conversion(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 
 from airflow_vertex_provider.graph.context import CARRIED_KEYS, RUN
@@ -74,14 +75,22 @@ def function_call(
             return None
     known = len(values.problems)
     op_args, op_kwargs = _given(operator, values)
-    call = _Call(function, carried, values, context, {**op_kwargs, **(own or {})}, len(op_args), drops)
+    listed = isinstance(op_args, list)
+    named = isinstance(op_kwargs, Mapping)
+    given = {**(op_kwargs if named else {}), **(own or {})}
+    open_ended = values.spread or not named
+    call = _Call(function, carried, values, context, given, len(op_args) if listed else 0, drops, open_ended)
     call.read()
-    if len(values.problems) == known and not values.spread:
+    if len(values.problems) == known and listed and not open_ended:
         _check_call(function, op_args, call, values)
-    args = [
-        values.node(name, item)
-        for name, item in zip(_positions(function, len(op_args)), op_args, strict=True)
-    ]
+    args = (
+        [
+            values.node(name, item)
+            for name, item in zip(_positions(function, len(op_args)), op_args, strict=True)
+        ]
+        if listed
+        else values.node("op_args", op_args)
+    )
     if carried is None:
         return None
     for line in getter_lines(carried):
@@ -99,22 +108,29 @@ def function_call(
     config = {**carried.to_config(), "args": args, "kwargs": call.kwargs, "context": call.context}
     if values.spread:
         config["spread"] = values.spread_node()
+    elif not named:
+        config["spread"] = values.node("op_kwargs", op_kwargs)
+        config["takes"] = call.takes() if drops else None
     return FunctionCall(config, may_skip=in_process and _SKIP in carried.uses)
 
 
-def _given(operator: Any, values: Values) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Return the arguments the author gave, files read; none in place of what is no list or no dict."""
+def _given(operator: Any, values: Values) -> tuple[Any, Any]:
+    """Return the arguments the author gave, files read: a list and a dict, or outputs of tasks that are.
+
+    What is none of these is refused, and an empty list or dict stands in its place.
+    """
     op_args, op_kwargs = operator.op_args, operator.op_kwargs
-    if not isinstance(op_args, Sequence) or isinstance(op_args, str | bytes):
-        values.refuse("op_args", op_args, "a list; its items may be outputs of tasks")
-        op_args = ()
-    if not isinstance(op_kwargs, Mapping):
-        values.refuse("op_kwargs", op_kwargs, "a dict; its values may be outputs of tasks")
-        op_kwargs = {}
-    return (
-        with_files(operator, "op_args", list(op_args), values),
-        with_files(operator, "op_kwargs", op_kwargs, values),
-    )
+    if not isinstance(op_args, ResolveMixin):
+        if not isinstance(op_args, Sequence) or isinstance(op_args, str | bytes):
+            values.refuse("op_args", op_args, "a list, or the output of a task that is one")
+            op_args = ()
+        op_args = with_files(operator, "op_args", list(op_args), values)
+    if not isinstance(op_kwargs, ResolveMixin):
+        if not isinstance(op_kwargs, Mapping):
+            values.refuse("op_kwargs", op_kwargs, "a dict, or the output of a task that is one")
+            op_kwargs = {}
+        op_kwargs = with_files(operator, "op_kwargs", op_kwargs, values)
+    return op_args, op_kwargs
 
 
 class _Call:
@@ -129,6 +145,7 @@ class _Call:
         given: Mapping[str, Any],
         positional: int,
         drops: bool,
+        open_ended: bool,
     ) -> None:
         self.kwargs: dict[str, Any] = {}
         #: Keys that give way to arguments whose names are known only when the task runs.
@@ -141,6 +158,7 @@ class _Call:
         self._parameters = inspect.signature(function).parameters
         self._covered = set(list(self._parameters)[:positional])
         self._drops = drops
+        self._open_ended = open_ended
 
     def read(self) -> None:
         """Fill :attr:`kwargs` and :attr:`context`, in the order of the function's own parameters.
@@ -167,8 +185,19 @@ class _Call:
         if rest is not None and self.offered and self._carried is not None:
             self._rest(rest, set(named))
 
+    def takes(self) -> list[str] | None:
+        """Return the names that a dict known only to the run may give; ``None`` for any."""
+        if any(item.kind is item.VAR_KEYWORD for item in self._parameters.values()):
+            return None
+        return [
+            name
+            for name, item in self._parameters.items()
+            if item.kind is not item.VAR_POSITIONAL and name not in self._covered and name not in self.kwargs
+        ]
+
     def _from_context(self, name: str, *, optional: bool) -> None:
-        target = self.context if self._values.spread else self.kwargs
+        # What only the run names goes before the context, as in Airflow.
+        target = self.context if self._open_ended else self.kwargs
         if name in CARRIED_KEYS:
             target[name] = self._values.context(name, optional=optional)
         elif name == RUN:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_vertex_provider.graph.converters.base import Conversion
 from airflow_vertex_provider.graph.converters.container import container_payload
 from airflow_vertex_provider.graph.converters.images import image_setting, refuse_others
-from airflow_vertex_provider.graph.converters.settings import refuse_unless, skip_codes, with_resources
+from airflow_vertex_provider.graph.converters.settings import (
+    refuse_outputs,
+    refuse_unless,
+    skip_codes,
+    with_resources,
+)
 from airflow_vertex_provider.graph.model import TaskKind
 
 if TYPE_CHECKING:
@@ -133,6 +138,7 @@ def check_pod(operator: Any, values: Values, also: Iterable[str] = ()) -> None:
 
     :param also: further fields that somebody reads.
     """
+    refuse_outputs(operator, ("container_resources",), values)
     if skip_codes(operator.skip_on_exit_code, values):
         values.refuse("skip_on_exit_code", operator.skip_on_exit_code, "None; a BashOperator can skip by it")
     refuse_unless(

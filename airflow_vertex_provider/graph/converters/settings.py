@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 from airflow_vertex_provider import checks
 from airflow_vertex_provider.exceptions import VertexSettingsError
@@ -19,6 +21,14 @@ def refuse_unless(good: bool, operator: Any, name: str, allowed: str, values: Va
     """Refuse the operator's field ``name`` unless it is ``good``."""
     if not good:
         values.refuse(name, getattr(operator, name, None), allowed)
+
+
+def refuse_outputs(operator: Any, names: Iterable[str], values: Values) -> None:
+    """Refuse outputs of tasks and mapped arguments in fields that must be known when the DAG is parsed."""
+    for name in names:
+        value = getattr(operator, name, None)
+        if isinstance(value, ResolveMixin):
+            values.refuse(name, value, "a value that is known at parse, the same for every instance")
 
 
 def said(operator: Any, key: str) -> Any:
@@ -39,6 +49,11 @@ def with_resources(operator: Any, found: Mapping[str, Any]) -> dict[str, Any]:
 def skip_codes(value: Any, values: Values) -> list[int]:
     """Return the exit codes in ``skip_on_exit_code``: one, any container of them, or ``None`` for none."""
     if value is None:
+        return []
+    if any(
+        isinstance(item, ResolveMixin) for item in (value if isinstance(value, list | tuple) else [value])
+    ):
+        values.refuse("skip_on_exit_code", value, "exit codes that are known at parse")
         return []
     if not isinstance(value, Container):
         value = [value]

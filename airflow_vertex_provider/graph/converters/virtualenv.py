@@ -16,6 +16,7 @@ from airflow_vertex_provider.graph.converters.functions import WHOLE_CONTEXT, fu
 from airflow_vertex_provider.graph.converters.python import own_arguments, payload
 from airflow_vertex_provider.graph.converters.settings import (
     environment,
+    refuse_outputs,
     refuse_unless,
     said,
     skip_codes,
@@ -48,6 +49,7 @@ _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 
 def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
+    refuse_outputs(operator, ("inherit_env", "system_site_packages"), values)
     for name, allowed in _MUST_BE_EMPTY.items():
         refuse_unless(not getattr(operator, name, None), operator, name, allowed, values)
     refuse_unless(

@@ -20,7 +20,8 @@ from airflow.providers.standard.operators.python import (
 from airflow.sdk import DAG, task
 
 from airflow_vertex_provider.graph.converters import converter_for, supported
-from airflow_vertex_provider.graph.model import TaskKind
+from airflow_vertex_provider.graph.model import FromOutput, TaskKind
+from airflow_vertex_provider.runtime import entrypoint, protocol
 from tests.unit.graph.converting import Converted, convert
 
 DAY = datetime(2025, 1, 2, tzinfo=UTC)
@@ -179,6 +180,60 @@ class TestTemplates:
             user_defined_filters={"twice": lambda text: text * 2},
         )
         assert converted.run(CONTEXT) == "2025-01-02!2025-01-02!"
+
+
+class TestOutputsAsArguments:
+    """The whole list or dict of arguments as the output of a task, here a template's stand-in for one."""
+
+    def made(self, function: Callable[..., Any], **options: Any) -> Converted:
+        @task
+        def earlier() -> Any:
+            return 1
+
+        def build() -> Any:
+            given: dict[str, Any] = {name: earlier.override(task_id=name)() for name in options}
+            return PythonOperator(task_id="p", python_callable=function, **given)
+
+        return convert(build)
+
+    def run(self, function: Callable[..., Any], context: Any = None, **options: Any) -> Any:
+        converted = self.made(function, **options)
+        assert converted.problems == []
+        inputs = {}
+        for name, source in converted.values.inputs.items():
+            if isinstance(source, FromOutput):
+                inputs[name] = protocol.encode(options[source.task.removeprefix("g.")])
+            else:
+                inputs[name] = protocol.encode(context["ds"])
+        return entrypoint.use_function(dict(converted.payload), inputs)
+
+    def test_a_dict(self) -> None:
+        def function(a: int, b: int = 1, ds: Any = None, templates_dict: Any = 0) -> Any:
+            return a, b, ds, templates_dict
+
+        given = {"a": 5, "dropped": 6, "templates_dict": 7}
+        assert self.run(function, {"ds": "day"}, op_kwargs=given) == (5, 1, "day", None)
+        assert self.run(function, {"ds": "day"}, op_kwargs={"a": 5, "ds": "mine"}) == (5, 1, "mine", None)
+
+    def test_a_dict_for_a_function_that_takes_all(self) -> None:
+        def function(**context: Any) -> Any:
+            return context["ds"], context["more"]
+
+        assert self.run(function, {"ds": "day"}, op_kwargs={"more": 1}) == ("day", 1)
+
+    def test_a_list(self) -> None:
+        def function(*args: Any, k: int = 0) -> Any:
+            return args, k
+
+        assert self.run(function, op_args=[1, [2]], op_kwargs={"k": 3}) == ((1, [2]), 3)
+
+    @pytest.mark.parametrize(("name", "value"), [("op_args", "ab"), ("op_kwargs", [("a", 1)])])
+    def test_other_shapes(self, name: str, value: Any) -> None:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return args
+
+        made: dict[str, Any] = {name: value}
+        assert operator(function, **made).fields == [name]
 
 
 def test_a_function_that_may_skip() -> None:
