@@ -107,6 +107,8 @@ class Placement:
             self._place(task)
         for placed in list(self.placed.values()):
             self._order(placed)
+            if self.hands_over(placed.task):
+                placed.leaf.caching = False  # a result from the cache leaves no file in this job's folder
         self.wiring.connect()
 
     def _in_order(self) -> list[Task]:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 #: Longest name of a pipeline task; the service states none, kfp's own names stay below this.
 MAX_TASK_NAME = 100
@@ -30,6 +30,8 @@ _JOB_HASH_DIGITS = 16
 _LOOKS_HASHED = re.compile(r"-x[0-9a-f]{8,}$")
 #: Keys kfp's compiler gives to the sub-DAGs of loops, conditions and exit handlers, and to the whole.
 _RESERVED_TASK_NAME = re.compile(r"(for-loop|condition|condition-branches|exit-handler)-\d+|root")
+#: What the compiler appends to a task's name for the tasks that it puts beside it.
+_OF_ANOTHER = re.compile(r"(.+)-(gate|skipped|done)")
 #: L04: set by the service on every job.
 _RESERVED_LABEL_KEY = "vertex-ai-pipelines-run-billing-id"
 
@@ -59,6 +61,7 @@ def vertex_names(task_ids: Sequence[str], *, prefix: str = "") -> dict[str, str]
             or len(name) > MAX_TASK_NAME
             or _LOOKS_HASHED.search(name)
             or _RESERVED_TASK_NAME.fullmatch(name)
+            or ((other := _OF_ANOTHER.fullmatch(name)) and other[1] in alike)
         ):
             hashed.append(task_id)
         else:
@@ -77,6 +80,34 @@ def vertex_names(task_ids: Sequence[str], *, prefix: str = "") -> dict[str, str]
         digits += 1
     names.update(made)
     return {task_id: names[task_id] for task_id in readable}
+
+
+def titles(names: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """Map task ids to what people shall read in the service, where that is not the task's name.
+
+    Runs at parse. Line breaks and slashes become blanks, since the service names folders after it. A title
+    that is too long is cut, and one that two tasks want, or that is another's name, gets the task's own name
+    behind it: the service shows tasks by their titles alone.
+
+    :param names: Airflow task id to Vertex name, of all tasks. :param wanted: likewise to the author's title.
+    """
+    readable = {
+        task_id: " ".join(re.sub(r"[\s/\x00-\x1f]+", " ", text).split()) for task_id, text in wanted.items()
+    }
+    taken: dict[str, int] = {}
+    for text in (*names.values(), *readable.values()):
+        taken[text] = taken.get(text, 0) + 1
+    found = {}
+    for task_id, text in readable.items():
+        if not text or text == names[task_id]:
+            continue
+        ending = f" ({names[task_id]})"
+        if len(text.encode()) > MAX_TASK_NAME:
+            text = text.encode()[: MAX_TASK_NAME - len(ending)].decode(errors="ignore").rstrip() + ending
+        elif taken[text] > 1 or _LOOKS_HASHED.search(text) or _RESERVED_TASK_NAME.fullmatch(text):
+            text += ending
+        found[task_id] = text
+    return found
 
 
 def pipeline_name(dag_id: str, group_id: str) -> str:

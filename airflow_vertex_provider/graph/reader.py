@@ -6,7 +6,8 @@ member, then edges and rules, then skips, then loops, whose gates depend on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from airflow_vertex_provider.graph.model import (
 )
 from airflow_vertex_provider.graph.skips import branch_ids, read_follows, rule_of
 from airflow_vertex_provider.graph.templates import environment_of, environment_problems, setting_problems
-from airflow_vertex_provider.graph.validation import member_problems, retry_of, timeout_of
+from airflow_vertex_provider.graph.validation import display_of, member_problems, retry_of, timeout_of
 from airflow_vertex_provider.graph.values import ParameterTable, Values
 from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings, task_level
 
@@ -121,7 +122,7 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
             Problem(task_id, *problem)
             for problem in setting_problems("", task.settings, operators, environment)
         )
-    tasks = _with_asked_outputs(tasks)
+    tasks = _with_titles(members, _with_asked_outputs(tasks))
     tasks, found = _with_skips(group, members, tasks)
     problems.extend(found)
     skippers = {
@@ -141,7 +142,7 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
         tasks=tuple(result.tasks.values()),
         parameters=tuple(table.parameters),
         loops=tuple(result.loops),
-        description=group.tooltip or "",
+        description=_description(group, result.tasks.values()),
     )
     problems.extend(_rule_problems(graph, pipeline))
     if problems:
@@ -239,6 +240,30 @@ def _with_asked_outputs(tasks: Mapping[str, Task]) -> dict[str, Task]:
                 continue
             result[source.task] = replace(producer, outputs=(*producer.outputs, source.output))
     return result
+
+
+def _with_titles(members: Mapping[str, _Member], tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Give tasks the names and descriptions that their authors wrote for people."""
+    shown = {
+        task_id: display_of(member.operator)
+        for task_id, member in members.items()
+        if tasks[task_id].kind is not TaskKind.EMPTY
+    }
+    wanted = {task_id: title for task_id, (title, _) in shown.items() if title != task_id}
+    titles = naming.titles({task_id: tasks[task_id].name for task_id in shown}, wanted)
+    return {
+        task_id: replace(task, display_name=titles.get(task_id, ""), description=shown[task_id][1])
+        if task_id in shown
+        else task
+        for task_id, task in tasks.items()
+    }
+
+
+def _description(group: TaskGroup, tasks: Iterable[Task]) -> str:
+    """Return what the authors wrote about the group and its tasks; KFP has one place for all of it."""
+    parts = [inspect.cleandoc(group.tooltip)] if group.tooltip else []
+    parts.extend(f"{task.title}: {inspect.cleandoc(task.description)}" for task in tasks if task.description)
+    return "\n\n".join(parts)
 
 
 def _with_skips(
@@ -356,6 +381,12 @@ def _task(
                     operator.task_id, "packages", repr(list(merged.packages)), "none: the image has its own"
                 )
             )
+    payload = dict(conversion.payload)
+    if kind in (TaskKind.PYTHON, TaskKind.BASH) and payload:
+        if not operator.do_xcom_push:
+            payload["silent"] = True
+        if getattr(operator, "multiple_outputs", False):
+            payload["multiple_outputs"] = True
     if member.converter.LEAVES_VALUE and kind is not TaskKind.COMPONENT:
         outputs: tuple[str, ...] = (RETURN_OUTPUT,)
     else:
@@ -364,7 +395,7 @@ def _task(
         id=operator.task_id,
         name=name,
         kind=kind,
-        payload=conversion.payload,
+        payload=payload,
         inputs=member.values.inputs,
         outputs=outputs,
         upstream=upstream,
