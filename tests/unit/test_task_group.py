@@ -719,16 +719,6 @@ class TestRefusals:
                     )
         assert len(submit_of(dag).graph["tasks"]) == 4
 
-    @pytest.mark.parametrize("name", ["op_args", "op_kwargs"])
-    def test_outputs_as_the_whole_of_the_arguments(self, name: str) -> None:
-        def build() -> None:
-            value = outer()
-            with group():
-                given: dict[str, Any] = {name: value}
-                PythonOperator(task_id="p", python_callable=needs_two, **given)
-
-        assert [problem.field for problem in refused(build).problems] == [name]
-
     def test_callables_of_other_kinds(self) -> None:
         class Callable_:
             def __call__(self, **kwargs: Any) -> int:
@@ -786,17 +776,16 @@ class TestRefusals:
                 BranchPythonOperator(task_id="branch", python_callable=lambda: "x")
                 source.override(trigger_rule="all_done", depends_on_past=True)()
                 PythonOperator(task_id="lam", python_callable=lambda: 1)
-                BashOperator(task_id="bash", bash_command="run.sh", skip_on_exit_code=3)
+                BashOperator(task_id="bash", bash_command="run.sh", output_encoding="latin-1")
 
         error = refused(build)
         assert {(problem.where, problem.field) for problem in error.problems} >= {
             ("train", "location"),
-            ("train.branch", "operator"),
-            ("train.source", "trigger_rule"),
+            ("train.branch", "python_callable"),
             ("train.source", "depends_on_past"),
             ("train.lam", "python_callable"),
             ("train.bash", "bash_command"),
-            ("train.bash", "skip_on_exit_code"),
+            ("train.bash", "output_encoding"),
         }
         assert error.dag_id == "d"
         for problem in error.problems:
@@ -891,7 +880,8 @@ class TestRefusals:
 
     def test_whole_context(self) -> None:
         @task
-        def greedy(**context: Any) -> None: ...
+        def greedy(**context: Any) -> Any:
+            return list(context)
 
         def build() -> None:
             with group():
