@@ -92,7 +92,7 @@ class Engine:
         with self._lock:
             run = self._runs.pop(key, None)
         if run is not None:
-            run.cancel()
+            run.give_up()
             run.ended.wait()
 
     def _spawn(self, target: Callable[[], None], name: str) -> None:

@@ -71,6 +71,11 @@ class JobRun:
         self._records.cancel_running()
         self._cancel.set()
 
+    def give_up(self) -> None:
+        """End everything, exit tasks too: the job is being deleted."""
+        self.cancel()
+        self._context.give_up.set()
+
     def _run(self) -> None:
         services, job = self._services, self._context.job
         # A cancel may have come between the job's creation and this run, which it did not find then.
@@ -146,6 +151,7 @@ class JobRun:
     def _close(self, error: Json) -> None:
         """End the entries that a failure of the emulator itself left open."""
         self._cancel.set()
+        self._context.give_up.set()
         for record in self._records.open():
             if record.body["state"] == TaskState.PENDING:
                 self._records.set_state(record, TaskState.NOT_TRIGGERED)

@@ -62,6 +62,7 @@ def recorded(record: Task) -> Outcome:
 class RunContext:
     """One run of one job, as its tasks see it.
 
+    :param cancel: set when the job is cancelled; :param give_up: when nobody waits for its exit task either.
     :param exits: the tasks belong to an exit task, which no failure holds back.
     """
 
@@ -72,6 +73,7 @@ class RunContext:
     pipeline: str
     records: Records
     cancel: threading.Event = field(default_factory=threading.Event)
+    give_up: threading.Event = field(default_factory=threading.Event)
     exits: bool = False
     _cached_since: datetime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -89,7 +91,7 @@ class RunContext:
     def for_exit_task(self) -> RunContext:
         """Return the same run as an exit task sees it: a cancel of the job does not reach it."""
         if self.services.switches.exit_task_on_cancel == "runs":
-            return replace(self, exits=True, cancel=threading.Event())
+            return replace(self, exits=True, cancel=self.give_up)
         return replace(self, exits=True)
 
     def cancelled_error(self) -> Json:

@@ -13,7 +13,7 @@ import pytest
 from airflow_vertex_provider.emulator import VertexEmulator
 from tests.emulator import kfp_parts as parts
 from tests.emulator.kfp_parts import dsl, spec, uncached
-from tests.emulator.pipelines import Client, Json, outputs, states, tasks, wait_for
+from tests.emulator.pipelines import ApiFailure, Client, Json, outputs, states, tasks, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +94,16 @@ def test_a_cancel_lets_a_running_exit_task_end(client: Client, tmp_path: Path) -
     job = client.wait(name)
     assert job["state"] == "PIPELINE_STATE_CANCELLED"
     assert states(job)["block"] == "SUCCEEDED"
+
+
+def test_a_delete_waits_for_no_exit_task(start_emulator: Start, tmp_path: Path) -> None:
+    client = Client(start_emulator(delete_running="accept").endpoint)
+    name = client.create(uncached(spec(slow_exit)), parameters={"folder": str(tmp_path)})["name"]
+    _began(tmp_path, 1)
+    client.call("POST", f"/v1/{name}:cancel", {})
+    client.call("DELETE", f"/v1/{name}")
+    with pytest.raises(ApiFailure, match="NOT_FOUND"):
+        client.get(name)
 
 
 # FAIL_FAST
