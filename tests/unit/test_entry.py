@@ -30,6 +30,10 @@ def group(**options: Any) -> VertexTaskGroup:
     return VertexTaskGroup("train", location="europe-west4", pipeline_root="gs://bucket/root", **options)
 
 
+def get(dag: DAG, task_id: str) -> Any:
+    return dag.get_task(task_id)
+
+
 def rules(dag: DAG) -> dict[str, str]:
     return {
         item.task_id.removeprefix("train."): str(item.trigger_rule.value)
@@ -39,7 +43,7 @@ def rules(dag: DAG) -> dict[str, str]:
 
 
 def above(dag: DAG, task_id: str) -> set[str]:
-    return {item.removeprefix("train.") for item in dag.get_task(f"train.{task_id}").upstream_task_ids}
+    return {item.removeprefix("train.") for item in get(dag, f"train.{task_id}").upstream_task_ids}
 
 
 def refused(build: Callable[[], Any]) -> list[tuple[str, str]]:
@@ -74,7 +78,7 @@ class TestInside:
             a = member("a")
             a >> member("b", "always") >> member("c")
         assert above(dag, "b") == {"submit_pipeline"}
-        assert dag.get_task("train.a").downstream_task_ids == set()
+        assert get(dag, "train.a").downstream_task_ids == set()
         assert rules(dag)["b"] == "all_success"
         assert above(dag, "c") == {"b"}
 
@@ -94,17 +98,17 @@ class TestInside:
                 def create() -> int:
                     return 1
 
-                @teardown(on_failure_fail_dagrun=True)
+                @teardown(on_failure_fail_dagrun=True)  # type: ignore[untyped-decorator]
                 def delete() -> None: ...
 
                 create() >> member("work") >> delete()
-        create_task, delete_task = dag.get_task("train.create"), dag.get_task("train.delete")
+        create_task, delete_task = get(dag, "train.create"), get(dag, "train.delete")
         assert (create_task.is_setup, delete_task.is_teardown) == (True, True)
         assert delete_task.on_failure_fail_dagrun is True
         assert delete_task.trigger_rule.value == "all_done_setup_success"
         dag.validate_setup_teardown()
         assert WAIT not in create_task.get_flat_relative_ids(upstream=False)
-        assert dag.get_task(WAIT).rules["leaves"] == ["train.delete"]
+        assert get(dag, WAIT).rules["leaves"] == ["train.delete"]
 
 
 class TestOutside:
@@ -248,9 +252,9 @@ class TestLate:
             with group():
                 member("a") >> member("b", "all_done")
                 c, e = member("c"), member("e")
-            assert dag.get_task(WAIT).rules["leaves"] == ["train.b", "train.c", "train.e"]
+            assert get(dag, WAIT).rules["leaves"] == ["train.b", "train.c", "train.e"]
             c >> e
-        wait = dag.get_task(WAIT)
+        wait = get(dag, WAIT)
         assert wait.rules["leaves"] == ["train.b", "train.e"]
         assert wait.rules["tasks"]["train.e"]["upstream"] == ["train.c"]
         if wait.start_from_trigger:
@@ -286,5 +290,5 @@ class TestLate:
                 chosen = choose()
                 chosen >> member("c")
             chosen >> member("late")
-        ids = next(item for item in dag.get_task(SUBMIT).graph["tasks"] if item["id"] == "train.choose")
+        ids = next(item for item in get(dag, SUBMIT).graph["tasks"] if item["id"] == "train.choose")
         assert {"late", "train.c"} <= set(ids["payload"]["ids"])

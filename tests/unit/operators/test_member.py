@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException, DownstreamTasksSkipped
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, task, task_group
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_vertex_provider import VertexTaskGroup
 from airflow_vertex_provider.exceptions import VertexTaskFailedError
-from airflow_vertex_provider.operators.member import AirflowSkipException
 from airflow_vertex_provider.operators.waiting import triggers_can_end_tasks
 from airflow_vertex_provider.outputs import Outcome, skipped_outcome
 from airflow_vertex_provider.runtime import protocol
@@ -39,6 +39,10 @@ def group(**options: Any) -> VertexTaskGroup:
 
 def read_back(dag: DAG) -> Any:
     return DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+
+
+def get(dag: Any, task_id: str) -> Any:
+    return dag.get_task(task_id)
 
 
 class FakeInstance:
@@ -66,7 +70,7 @@ class TestEnds:
     def mirror(self) -> Any:
         with DAG("d") as dag, group():
             give()
-        return dag.get_task("g.give")
+        return get(dag, "g.give")
 
     def test_success(self) -> None:
         assert finish(self.mirror(), ended({"a": 1})) == ({"a": 1}, {"vertex_logs_url": "l"})
@@ -103,7 +107,7 @@ class TestMapped:
 
     @pytest.mark.parametrize("task_id", ["g.scale", "g.kwargs", "g.shell"])
     def test_stays_a_mapped_task_for_the_scheduler(self, dag: DAG, task_id: str) -> None:
-        mapped = dag.get_task(task_id)
+        mapped = get(dag, task_id)
         read = read_back(dag).get_task(task_id)
         assert mapped.is_mapped
         assert read.is_mapped
@@ -127,9 +131,9 @@ class TestMapped:
         assert (read.get_task("g.scale").pool, read.get_task("g.scale").queue) == ("small", "q")
         assert read.get_task("g.scale").owner == "me"
         assert read.get_task("g.shell").priority_weight == 7
-        assert dag.get_task("g.shell").partial_kwargs["on_failure_callback"] == [print]
-        assert dag.get_task("g.scale").upstream_task_ids == {"g.give"}
-        assert dag.get_task("all").upstream_task_ids == {"g.scale"}
+        assert get(dag, "g.shell").partial_kwargs["on_failure_callback"] == [print]
+        assert get(dag, "g.scale").upstream_task_ids == {"g.give"}
+        assert get(dag, "all").upstream_task_ids == {"g.scale"}
 
     @pytest.mark.parametrize(
         ("task_id", "resolved"),
@@ -140,7 +144,7 @@ class TestMapped:
         ],
     )
     def test_an_instance_is_a_mirror(self, dag: DAG, task_id: str, resolved: dict[str, Any]) -> None:
-        mapped = dag.get_task(task_id)
+        mapped = get(dag, task_id)
         mirror = mapped.unmap(resolved)
         assert type(mirror).__name__ == "VertexMemberOperator"
         assert mirror.task_id == task_id
@@ -159,18 +163,18 @@ class TestMapped:
         assert trigger.serialize()[1]["index"] == 1
 
     def test_survives_a_copy(self, dag: DAG) -> None:
-        copied = copy.deepcopy(dag.get_task("g.scale"))
+        copied = copy.deepcopy(get(dag, "g.scale"))
         assert type(copied.unmap({})).__name__ == "VertexMemberOperator"
-        part = dag.partial_subset(["g.scale"])  # type: ignore[attr-defined]
+        part = dag.partial_subset(["g.scale"])
         assert type(part.get_task("g.scale").unmap({})).__name__ == "VertexMemberOperator"
 
     def test_members_of_a_mapped_group_start_on_workers(self, dag: DAG) -> None:
-        inner = dag.get_task("g.pair.inner")
+        inner = get(dag, "g.pair.inner")
         assert inner.looped is True
         assert inner.start_from_trigger is False
 
     def test_what_is_mapped_over_ends_on_a_worker(self, dag: DAG) -> None:
-        assert dag.get_task("g.give").start_from_trigger is False
+        assert get(dag, "g.give").start_from_trigger is False
 
 
 class TestSkippers:
@@ -178,7 +182,7 @@ class TestSkippers:
         with DAG("d") as dag:
             with group():
 
-                @decorator(**options)
+                @decorator(**options)  # type: ignore[untyped-decorator]
                 def choose() -> Any:
                     return "g.left"
 
@@ -188,7 +192,7 @@ class TestSkippers:
                 near[0] >> give.override(task_id="far")()
                 near[0] >> give.override(task_id="clean")().as_teardown()
             chosen >> give.override(task_id="outside")()
-        return dag, dag.get_task("g.choose")
+        return dag, get(dag, "g.choose")
 
     @pytest.mark.parametrize("decorator", [task.branch, task.short_circuit])
     def test_airflow_knows_that_they_skip(self, decorator: Any) -> None:
@@ -199,8 +203,6 @@ class TestSkippers:
         assert not read_back(dag).get_task("g.left").inherits_from_skipmixin
 
     def skipped(self, mirror: Any, value: Any) -> tuple[set[str], Mapping[str, Any]]:
-        from airflow.providers.common.compat.sdk import DownstreamTasksSkipped
-
         instance = FakeInstance(mirror)
         with pytest.raises(DownstreamTasksSkipped) as caught:
             mirror.finish({"ti": instance, "task": mirror}, ended(value), {})
@@ -249,7 +251,7 @@ class TestSkippers:
                 return False
 
             stop()
-        assert finish(dag.get_task("g.stop"), ended(value=False))[0] is False
+        assert finish(get(dag, "g.stop"), ended(value=False))[0] is False
 
     @pytest.mark.parametrize("decorator", [task.branch, task.short_circuit])
     def test_skipped_themselves(self, decorator: Any) -> None:
@@ -263,14 +265,14 @@ def test_a_callback_for_skips_needs_a_worker() -> None:
     with DAG("d") as dag, group():
         give.override(on_skipped_callback=print)()
         give.override(task_id="b")()
-    assert dag.get_task("g.give").start_from_trigger is False
-    assert dag.get_task("g.b").start_from_trigger is True
+    assert get(dag, "g.give").start_from_trigger is False
+    assert get(dag, "g.b").start_from_trigger is True
 
 
 def test_outlets_of_a_mapped_member_stay() -> None:
     with DAG("d") as dag, group():
         give.override(outlets=[Asset("a")]).expand(value=[1])
-    assert dag.get_task("g.give").unmap({}).outlets == [Asset("a")]
+    assert get(dag, "g.give").unmap({}).outlets == [Asset("a")]
 
 
 def test_without_waiting_no_mapped_group_is_left() -> None:

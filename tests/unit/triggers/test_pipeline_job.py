@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG, task
 
+from airflow_vertex_provider import VertexTaskGroup, compile_group
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
 from airflow_vertex_provider.operators.container import VertexContainerOperator
@@ -20,7 +22,10 @@ from airflow_vertex_provider.sensors.pipeline_job import VertexPipelineJobSensor
 from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger, VertexPipelineJobTrigger
 from airflow_vertex_provider.triggers.watcher import Watch
 from tests.support.processes import wait_until
-from tests.unit.emulated import create
+from tests.unit.emulated import LOCATION, ROOT, create
+
+#: What a waiting operator made by a group hands to its trigger.
+WAIT_FIELDS = ("airflow_ids", "output_tasks", "rules")
 
 
 async def fired(trigger: Any) -> Any:
@@ -78,6 +83,60 @@ def test_member_triggers(hook: VertexPipelineHook) -> None:
     first, second = asyncio.run(both())
     assert first["outcome"]["value_text"] == "[1]"
     assert second["outcome"]["value_text"] == '{"got":[1]}'
+
+
+@task
+def numbers() -> list[int]:
+    return [1, 2, 3]
+
+
+@task
+def even(x):  # type: ignore[no-untyped-def]
+    from airflow.exceptions import AirflowSkipException
+
+    if x == 2:
+        raise ValueError("two")
+    if x == 3:
+        raise AirflowSkipException("three")
+    return x * 10
+
+
+@task(trigger_rule="all_done")
+def after() -> str:
+    return "done"
+
+
+def test_iterations_skips_and_a_failure_that_is_taken_care_of(hook: VertexPipelineHook) -> None:
+    with DAG("d") as dag, VertexTaskGroup("g", location=LOCATION, pipeline_root=ROOT):
+        even.expand(x=numbers()) >> after()
+    name, _ = hook.create_job(
+        location=LOCATION,
+        job_id="loops",
+        job={
+            "display_name": "d.g",
+            "pipeline_spec": compile_group(dag.task_group.children["g"]),
+            "runtime_config": {"gcs_output_directory": ROOT},
+        },
+    )
+    wait: Any = dag.get_task("g.wait_for_pipeline")
+    options: dict[str, Any] = {"job_name": name, "poll_interval": 0.05}
+
+    async def all_of_them() -> list[Any]:
+        return await asyncio.gather(
+            *(fired(VertexMemberTrigger(task_name="even", index=index, **options)) for index in range(3)),
+            fired(VertexMemberTrigger(task_name="after", **options)),
+            fired(VertexPipelineJobTrigger(**options, **{key: getattr(wait, key) for key in WAIT_FIELDS})),
+            fired(VertexPipelineJobTrigger(**options)),
+        )
+
+    *members, judged, unjudged = [event["outcome"] for event in asyncio.run(all_of_them())]
+    assert [member["value_text"] for member in members] == ["10", None, None, '"done"']
+    assert [member["succeeded"] for member in members] == [True, False, False, True]
+    assert [member["skipped"] for member in members] == [False, False, True, False]
+    assert "ValueError: two" in members[1]["message"]
+    assert judged["succeeded"] is True
+    assert "Failed task 'g.even[1]' (Vertex task 'even[1]')" in judged["message"]
+    assert unjudged["succeeded"] is False
 
 
 def test_many_followers_share_one_reader(
@@ -179,6 +238,7 @@ def test_on_kill(hook: VertexPipelineHook, tmp_path: Path, cancel: bool) -> None
             end_in_trigger=True,
             airflow_ids={"a": "b"},
             output_tasks={"c": "d"},
+            rules={"tasks": {"g.a": {"name": "a"}}, "loops": {}, "leaves": ["g.a"]},
             cancel_on_kill=False,
         ),
         VertexMemberTrigger(
@@ -186,6 +246,9 @@ def test_on_kill(hook: VertexPipelineHook, tmp_path: Path, cancel: bool) -> None
             task_name="t",
             multiple_outputs=True,
             push_value=False,
+            index=3,
+            submit_task_id="g.submit_pipeline",
+            may_lack_job=True,
             impersonation_chain="x",
             end_in_trigger=True,
         ),
