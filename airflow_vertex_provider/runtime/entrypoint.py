@@ -1017,6 +1017,15 @@ def bash(config: dict[str, Any], inputs: dict[str, Any]) -> str:
     )
     if not isinstance(command, str) or not command.strip():
         raise TypeError("the bash command must be a non-empty str, found %.60r" % (command,))
+    if "function" in config and (
+        any("{" + mark in command for mark in "{%#") or command.endswith((".sh", ".bash"))
+    ):
+        # Airflow renders what the function returned, with a context and files that are not here.
+        raise VertexRuntimeError(
+            "the command that %s returned would be rendered by Airflow: it holds Jinja's marks, or ends like "
+            "the name of a template file; allowed: neither (a blank behind a file's name will do), values as "
+            "arguments of the function" % config["function"]
+        )
     env = resolve(config.get("env"), inputs)
     for name, value in (env or {}).items():
         if not isinstance(value, str):

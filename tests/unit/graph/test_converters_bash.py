@@ -10,7 +10,9 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import task
 
 from airflow_vertex_provider.graph.model import TaskKind
+from airflow_vertex_provider.runtime import protocol
 from tests.unit.graph.converting import Converted, convert
+from tests.unit.runtime.container import Container
 
 
 def bash(command: Any = "echo hi", folder: Path | None = None, **options: Any) -> Converted:
@@ -119,6 +121,18 @@ class TestDecorated:
         assert converted.payload["skip_exit_codes"] == []
         assert converted.conversion.may_skip is True
         assert converted.run({"ds": "2025-01-02", "params": {"x": 0}}) == "echo 2025-01-02"
+
+    @pytest.mark.parametrize(
+        "text", ["echo {{ ds }}", "{% if a %}", 'echo "${#list[@]}"', "/opt/run.sh", "run.bash"]
+    )
+    def test_a_returned_command_that_airflow_would_render(self, text: str, tmp_path: Path) -> None:
+        def command(text: str) -> str:
+            return text
+
+        converted = convert(lambda: task.bash(command)("x"))
+        config = {**converted.payload, "args": [protocol.constant(text)], "inline_limit": 24_000}
+        error = Container(tmp_path).run(config).error()
+        assert "the command that command returned would be rendered by Airflow" in error["message"]
 
     def test_templates_dict_is_no_argument_of_it(self) -> None:
         def command(templates_dict: Any = None) -> str:
