@@ -237,6 +237,7 @@ CASES = [
             total.override(trigger_rule="all_done")(positive_only.expand(x=[1, -2, 3]))
         """,
         failed="g.positive_only[1]",
+        refused="takes the outputs of the mapped",
         xcoms={"g.total": [1, 3]},
     ),
     mapped(

@@ -77,7 +77,7 @@ CASES = [
         """
         def add(a, b, *rest, ds, **more):
             MARK("add")
-            return [a, b, rest, sorted(more), bool(ds)]
+            return [a, b, rest, more.get("extra"), bool(ds)]
 
         with Group("g"):
             first = t(plain, "first", 5)
@@ -376,6 +376,7 @@ CASES = [
         with Group("g"):
             EmptyOperator(task_id="start") >> EmptyOperator(task_id="end")
         """,
+        refused="no task that runs anything",
     ),
     Case(
         "a value that nobody may see",

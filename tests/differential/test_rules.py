@@ -52,6 +52,8 @@ def rule(name: str, machine: str = "") -> Case:
         skipped=" ".join(["g.k", *(f"g.r_{mix}" for mix in skips if not machine or len(mix) < 3)]),
         upstream_failed=" ".join(["g.u", *(f"g.r_{mix}" for mix in broken if not machine or len(mix) < 3)]),
         patient=True,
+        # "Done" leaves out upstream_failed, which a pipeline cannot tell from failed.
+        refused="upstream_failed" if name == "one_done" else "",
     )
 
 
@@ -62,6 +64,17 @@ CASES = [
     *(
         rule(name, MACHINE)
         for name in ("all_done", "one_success", "one_failed", "none_failed_min_one_success", "all_skipped")
+    ),
+    Case(
+        "rule one_done below tasks with nothing above them",
+        """
+        with Group("g"):
+            s, f, k = t(ok, "s"), t(bad, "f"), t(skip, "k")
+            for name, mix in {"s": [s], "f": [f], "k": [k], "sf": [s, f], "fk": [f, k], "sfk": [s, f, k]}.items():
+                mix >> t(ok, "r_" + name, trigger_rule="one_done")
+        """,
+        failed="g.f",
+        skipped="g.k g.r_k",
     ),
     Case(
         "cleanup after a failure",

@@ -127,7 +127,6 @@ CASES = [
         """
         with Group("g"):
             inner = t(ok, "inner")
-            t(ok, "beside")
         t(bad, "before") >> inner
         inner >> t(ok, "after")
         t(ok, "late", trigger_rule="all_done") << inner
