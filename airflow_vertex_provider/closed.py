@@ -127,7 +127,7 @@ class LateEdges:
         plain = (
             self._entry.rules[task_id] == ALL_SUCCESS
             and not graph.loops
-            and not any(task.setup or task.teardown or task.skipped_by for task in graph.tasks)
+            and not any(task.setup or task.teardown or "follow" in task.payload for task in graph.tasks)
         )
         if not plain:
             self._refuse(

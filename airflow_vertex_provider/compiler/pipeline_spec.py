@@ -259,6 +259,8 @@ def _problems(graph: Graph, settings: Mapping[str, TaskSettings]) -> Iterator[Pr
     parameters = {parameter.name for parameter in graph.parameters}
     names: dict[str, str] = {}
     for task in graph.tasks:
+        if task.kind is TaskKind.EMPTY:
+            continue
         if not _TASK_NAME.fullmatch(task.name):
             yield Problem(task.id, "name", repr(task.name), "a name that graph.naming.vertex_names gives")
         if names.setdefault(task.name, task.id) != task.id:

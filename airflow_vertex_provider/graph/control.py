@@ -194,6 +194,7 @@ class Control:
             yield from self._always_problems(task)
             yield from self._one_done_problems(task)
             yield from self._mapped_problems(task)
+            yield from self._loop_problems(task)
 
     def _component_problems(self, task: Task) -> Iterator[Problem]:
         """Find what the typed values and artifacts of components, which have no "skipped", cannot do."""
@@ -273,6 +274,43 @@ class Control:
                 "of one instance a pipeline does not hand on those of the others",
                 "a rule without failures above, such as none_failed; or no output of it",
             )
+
+    def _loop_problems(self, task: Task) -> Iterator[Problem]:
+        """Find failures inside a loop that whoever waits for one of its tasks would not see in Airflow.
+
+        A loop fails as a whole. So each of its tasks must be one whose failure reaches a task that ``task``
+        waits for.
+        """
+        above = [self._tasks[task_id] for task_id in self._seen(task)]
+        for loop in sorted({other.loop for other in above if other.loop not in (None, task.loop)}, key=str):
+            waited = {other.id for other in above if other.loop == loop}
+            inside = [other for other in self._tasks.values() if other.loop == loop]
+            unseen = [other.id for other in inside if not self._fails_with(other.id, waited, inside)]
+            if unseen and not (task.rule == ALL_DONE and not self._takes_from(task, waited)):
+                yield Problem(
+                    task.id,
+                    "upstream",
+                    f"{', '.join(sorted(waited))} of the mapped task group {loop!r}, where "
+                    f"{', '.join(sorted(unseen))} may fail without that",
+                    "edges from these tasks, or from the whole mapped task group: a loop fails as a whole",
+                )
+
+    def _fails_with(self, task_id: str, waited: set[str], inside: list[Task]) -> bool:
+        """Tell whether a failure of a task reaches one of ``waited`` by rules that let it through."""
+        reached, pending = {task_id}, [task_id]
+        while pending:
+            current = pending.pop()
+            if current in waited:
+                return True
+            for other in inside:
+                strict = other.rule != ALWAYS and other.rule not in protocol.TOLERANT_RULES
+                if current in other.upstream and strict and other.id not in reached:
+                    reached.add(other.id)
+                    pending.append(other.id)
+        return False
+
+    def _takes_from(self, task: Task, others: set[str]) -> bool:
+        return any(isinstance(s, FromOutput) and s.task in others for s in task.inputs.values())
 
     def _seen(self, task: Task) -> Iterator[str]:
         for above in _upstream(task):

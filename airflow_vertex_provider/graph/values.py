@@ -64,6 +64,10 @@ class Item(ResolveMixin):
     def __init__(self, key: str) -> None:
         self.key = key
 
+    def __repr__(self) -> str:
+        """Name it as an error message should."""
+        return f"the mapped argument {self.key!r}"
+
     def iter_references(self) -> Iterable[tuple[Any, str]]:
         """Refer to no task: the loop does, see :mod:`airflow_vertex_provider.graph.mapping`."""
         return ()

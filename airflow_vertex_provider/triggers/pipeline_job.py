@@ -12,6 +12,7 @@ In the first way, the trigger's arguments may be templates; Airflow renders them
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -49,6 +50,11 @@ WAITING_FIELDS = (
     "project_id",
     "poll_interval",
 )
+
+#: Seconds, but no more than one poll interval, that a trigger lives before it sends its task to a worker.
+#: A scheduler that hears of the first step's end only after the second was queued takes the task for killed
+#: and fails it (apache/airflow#67287, #72716); to a scheduler under load that happens within seconds.
+SETTLING = 10.0
 
 
 def waiting_fields(holder: object) -> dict[str, Any]:
@@ -96,6 +102,7 @@ class _WaitTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the end, then yield the one event that ends or resumes the task."""
         outcome, job = None, None
+        started = asyncio.get_running_loop().time()
         try:
             if self.end_in_trigger:
                 await self._forget_earlier_attempt()
@@ -119,6 +126,9 @@ class _WaitTrigger(BaseTrigger):
             outcome = Outcome(succeeded=False, message=f"{type(error).__name__}: {error}")
         if outcome is None:
             outcome = Outcome(succeeded=False, message=f"The job {self.job_name} could not be followed")
+        if not self.end_in_trigger:
+            lived = asyncio.get_running_loop().time() - started
+            await asyncio.sleep(min(SETTLING, self.poll_interval) - lived)
         yield await self._end(outcome, job)
 
     async def _end(self, outcome: Outcome, job: JobSnapshot | None) -> TriggerEvent:
