@@ -114,7 +114,7 @@ def test_with_a_real_scheduler(airflow_deployment: AirflowDeployment, dag_id: st
 
 
 @pytest.mark.parametrize("dag_id", EXPECTED)
-@pytest.mark.parametrize("ending", ["", "_on_workers"])
+@pytest.mark.parametrize("ending", ["_in_line", "_on_workers"])
 def test_in_dag_test(vertex_emulator_process: EmulatorProcess, dag_id: str, ending: str) -> None:
     state, states, values = EXPECTED[dag_id]
     result = run_dag_test(

@@ -271,7 +271,7 @@ class TestLate:
                     def choose() -> str:
                         return "train.c"
 
-                    choose() >> member("c")
+                    choose()
                 if kind == "mapped":
                     give.override(task_id="many").expand(value=[1])
                 if kind == "setup":
