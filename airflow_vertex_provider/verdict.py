@@ -56,7 +56,7 @@ def leaf_rules(graph: Graph, counted_teardowns: Collection[str]) -> dict[str, An
 
 def _rules_of(task: Task) -> dict[str, Any]:
     facts = {
-        "name": "" if task.kind is TaskKind.EMPTY else task.name,
+        "name": "" if task.kind is TaskKind.EMPTY else task.title,
         "rule": "" if task.rule == ALL_SUCCESS else task.rule,
         "upstream": [] if task.rule == ALWAYS else list(task.upstream),
         "setups": list(task.setups),

@@ -64,6 +64,14 @@ class TestStates:
             "silent": ["success"],
         }
 
+    def test_by_the_names_the_service_uses(self) -> None:
+        group = graph(task("a", display_name="First try"), task("b", "a", rule="all_done"))
+        found = states(
+            group, entry(1, "First try", state="FAILED"), entry(2, "b-gate", output__Decision="skip")
+        )
+        assert found == {"b": ["skipped"]}
+        assert last_tasks(graph(task("a", display_name="First try"))) == {"a": "First try"}
+
     @pytest.mark.parametrize(
         ("rule", "expected"),
         [
