@@ -3,16 +3,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+N ?= 100
+SEED ?= 0
 
 BIN := $(VENV)/bin
 # One file says that the environment holds what pyproject.toml and constraints.txt ask for.
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo bench constraints clean
+.PHONY: help venv test differential lint format demo bench constraints clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP) ## Make the environment, if pyproject.toml or constraints.txt changed
 
@@ -25,6 +27,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 test: venv ## Run the tests; more arguments in PYTEST_ARGS
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+differential: venv ## Compare N random groups (SEED) in Airflow and on the emulator; print the first difference
+	@DIFFERENTIAL_EXAMPLES=$(N) DIFFERENTIAL_SEED=$(SEED) \
+		$(BIN)/python -m pytest tests/differential/test_random.py -q --timeout 0 $(PYTEST_ARGS)
 
 lint: venv ## Check style, types and who imports whom
 	$(BIN)/ruff check

@@ -40,8 +40,8 @@ RULES_WITH_MAPPED_VALUES = ("all_success", "none_failed", "none_failed_min_one_s
 RULES_IN_SKIPPED_GROUP = ("all_success", "none_failed_min_one_success")
 
 KINDS = (
-    *["ok"] * 6, *["plain"] * 3, *["bad"] * 2, *["skip"] * 2, "silent", *["bash"] * 2, "bash_bad", "bash_skip",
-    *["branch"] * 3, "short", "short", "short_direct", "empty", "empty",
+    *["ok"] * 6, *["plain"] * 3, *["bad"] * 2, *["skip"] * 2, "silent", "bash", "bash", "bash_bad",
+    "bash_skip", *["branch"] * 3, "short", "short", "short_direct", "empty", "empty",
 )  # fmt: skip
 EACH_KINDS = ("ok", "ok", "ok", "bad", "skip", "silent")
 

@@ -37,11 +37,11 @@ class Tally:
         self.refused = 0
 
     def __str__(self) -> str:
-        lines = [
+        first = (
             f"{self.groups} random groups, {self.refused} refused; {self.instances} task instances compared, "
             f"{self.timed} not, since their outcome in Airflow depends on which task ends first"
-        ]
-        return "\n".join(lines + [f"  {count} x {reason}" for reason, count in self.refusals.most_common()])
+        )
+        return "\n".join([first, *(f"  {count} x {what}" for what, count in self.refusals.most_common())])
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,8 @@ CASES = [
         """
         with Group("g"):
             s, f, k = t(ok, "s"), t(bad, "f"), t(skip, "k")
-            for name, mix in {"s": [s], "f": [f], "k": [k], "sf": [s, f], "fk": [f, k], "sfk": [s, f, k]}.items():
+            mixes = {"s": [s], "f": [f], "k": [k], "sf": [s, f], "fk": [f, k], "sfk": [s, f, k]}
+            for name, mix in mixes.items():
                 mix >> t(ok, "r_" + name, trigger_rule="one_done")
         """,
         failed="g.f",
