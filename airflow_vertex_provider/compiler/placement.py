@@ -355,7 +355,8 @@ class Placement:
 
     def _state_input(self, state: str | Mapping[str, Any], leaf: Leaf) -> str | dict[str, Any]:
         if not isinstance(state, str):
-            return self._named(state, leaf)
+            told = {"of": self._state_input(state["of"], leaf)} if "of" in state else {}
+            return {**self._named(state, leaf), **told}
         return self._input_for(leaf, f"state_of_{self._names[state]}", self._state_ref(state))
 
     def _input_for(self, leaf: Leaf, hint: str, ref: Ref) -> str:

@@ -124,21 +124,30 @@ class Control:
     def expression(self, task_id: str) -> dict[str, Any]:
         """Return what a task decides on: the entry point's ``gate`` with tasks in place of input names.
 
-        ``states`` and ``setups`` hold task ids, or such an expression for a task that runs nothing;
-        ``follow`` holds pairs of task id and output.
+        ``states`` and ``setups`` hold task ids, or such an expression for a task that runs nothing, or with
+        ``of`` for one that runs; ``follow`` holds pairs of task id and output.
         """
         task = self._tasks[task_id]
         upstream = _upstream(task)
         return {
             "rule": task.rule,
-            "states": [self._state(above) for above in upstream],
+            "states": [self._state(above, task.rule == ONE_DONE) for above in upstream],
             "setup_states": [self._state(above) for above in upstream if self._tasks[above].setup],
             "setups": [self._state(setup) for setup in task.setups],
             "follow": [tuple(pair) for pair in task.skipped_by],
         }
 
-    def _state(self, task_id: str) -> str | dict[str, Any]:
-        return self.expression(task_id) if self._tasks[task_id].kind is TaskKind.EMPTY else task_id
+    def _state(self, task_id: str, told_apart: bool = False) -> str | dict[str, Any]:
+        """Return how the state of a task is found.
+
+        :param told_apart: failed and upstream_failed are two things to whoever asks. No value arrives of
+            either, but the second follows from the rule.
+        """
+        if self._tasks[task_id].kind is TaskKind.EMPTY:
+            return self.expression(task_id)
+        if told_apart and self._may_be_upstream_failed(task_id):
+            return {**self.expression(task_id), "of": task_id}
+        return task_id
 
     def _tolerant_rule(self, task: Task) -> bool:
         upstream = _upstream(task)
@@ -192,7 +201,6 @@ class Control:
                 continue
             yield from self._component_problems(task)
             yield from self._always_problems(task)
-            yield from self._one_done_problems(task)
             yield from self._mapped_problems(task)
             yield from self._loop_problems(task)
 
@@ -229,19 +237,6 @@ class Control:
                 "trigger_rule",
                 f"'always' for a task that takes the output of {', '.join(taken)}",
                 "another rule, such as all_done: with 'always' the value may not be there yet",
-            )
-
-    def _one_done_problems(self, task: Task) -> Iterator[Problem]:
-        if task.rule != ONE_DONE:
-            return
-        unsure = [above for above in _upstream(task) if self._may_be_upstream_failed(above)]
-        if unsure:
-            yield Problem(
-                task.id,
-                "trigger_rule",
-                f"'one_done' below {', '.join(unsure)}, which may be upstream_failed: Airflow does not count "
-                "that as done, and a pipeline cannot tell it from failed",
-                "one_success, one_failed or all_done; or one_done below tasks that have nothing above them",
             )
 
     def _may_be_upstream_failed(self, task_id: str) -> bool:

@@ -598,14 +598,15 @@ def texts_of(names: Iterable[str], inputs: dict[str, Any]) -> list[str]:
 
 
 def states_of(names: Iterable[Any], inputs: dict[str, Any]) -> list[str]:
-    """Return the states that inputs tell; a gate in place of a name stands for a task that runs nothing."""
+    """Return the states that inputs tell; a gate in place of a name stands for what it decides about."""
     states: list[str] = []
     for name in names:
-        if isinstance(name, dict):
-            verdict = judge(name, inputs)[0]
-            states.append({"run": "success", "skip": "skipped", "fail": "upstream_failed"}[verdict])
+        verdict = judge(name, inputs)[0] if isinstance(name, dict) else "run"
+        told = name.get("of") if isinstance(name, dict) else name
+        if verdict == "run" and told:
+            states += map(state_of, texts_of([told], inputs))
         else:
-            states += map(state_of, texts_of([name], inputs))
+            states.append({"run": "success", "skip": "skipped", "fail": "upstream_failed"}[verdict])
     return states
 
 

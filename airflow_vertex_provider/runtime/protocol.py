@@ -51,7 +51,8 @@ pipeline it writes into the dict itself. All of this is optional:
     decides first of all, by :func:`decide`, whether the task runs. All but ``rule`` are lists of inputs:
     the direct upstream tasks; those of them that are setups; the indirect setups; texts ``run`` and
     ``skip``. The decision of a gate task is a state too, and in place of an input that tells a state may
-    stand another such gate, for a task that runs nothing. *skip* writes the outputs of a skipped task;
+    stand another such gate, for a task that runs nothing; with ``of``, an input, for one that runs if that
+    gate says so, so that upstream_failed is told from failed. *skip* writes the outputs of a skipped task;
     *fail* ends the task with an error of type ``UpstreamFailed``.
 ``follow``: {output: {"keep": [id, ...] or null, "if_skipped": "run" or "skip"}}
     STRING outputs ``run`` or ``skip`` for the followers of a branch (run if it chose one of ``keep``) or of
