@@ -226,6 +226,17 @@ def test_a_gate_goes_before_everything_on_every_python(any_container: Container)
         ({"rule": "all_success", "states": ["a"]}, {"a": encode("skip")}, "run"),
         ({"rule": "one_done", "states": [{"rule": "all_success", "states": ["a"]}]}, {"a": FAILED}, "skip"),
         ({"rule": "one_failed", "states": [{"rule": "all_success", "states": ["a"]}]}, {"a": FAILED}, "run"),
+        # No value came of b: it failed, or what stands above it did.
+        (
+            {"rule": "one_done", "states": [{"rule": "all_success", "states": ["a"], "of": "b"}]},
+            {"a": FAILED, "b": FAILED},
+            "skip",
+        ),
+        (
+            {"rule": "one_done", "states": [{"rule": "all_success", "states": ["a"], "of": "b"}]},
+            {"a": OK, "b": FAILED},
+            "run",
+        ),
     ],
 )
 def test_gate_tasks_decide(
