@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -20,6 +21,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+_ERROR = re.compile(r"^[\w.]*(?:Error|Exception): .*", re.MULTILINE)
 
 #: Characters of the log that an answer carries.
 LOG_TAIL = 12_000
@@ -69,8 +72,13 @@ def main(dags_folder: Path) -> None:
         sys.stderr.flush()
         answer["seconds"] = time.monotonic() - start
         with log.open("rb") as printed:
-            printed.seek(max(log_start, log.stat().st_size - LOG_TAIL))
-            answer["log"] = printed.read().decode(errors="replace")
+            printed.seek(log_start)
+            text = printed.read().decode(errors="replace")
+        answer["log"] = text[-LOG_TAIL:]
+        if any(
+            name.endswith("submit_pipeline") and end == "failed" for name, end in answer["states"].items()
+        ):
+            answer["error"] = f"submit_pipeline failed: {' / '.join(_ERROR.findall(text)[:2])}"
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -122,7 +130,8 @@ def canonical(value: Any) -> str:
         return f"{{{', '.join(f'{canonical(key)}: {canonical(item)}' for key, item in value.items())}}}"
     if type(value) is list:
         return f"[{', '.join(canonical(item) for item in value)}]"
-    return repr(value)
+    # A container has no pendulum: its UTC is another class of the same zone once Airflow has read it.
+    return "'pendulum.tz.timezone.Timezone'" if value == "pendulum.tz.timezone.FixedTimezone" else repr(value)
 
 
 class Patience:

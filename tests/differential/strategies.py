@@ -162,7 +162,9 @@ class _Builder:
         above = self._some(visible, 1) if self._rarely(3) else ()
         over, source = self._over(visible)
         reached = self._reach((*above, *source))
-        rules = RULES_IN_SKIPPED_GROUP if above or source else RULES
+        # A loop fails as a whole, so what comes after it must come after all of it that may fail: with other
+        # rules inside, edges from its last tasks alone are mostly refused.
+        rules = RULES if not (above or source) and self._rarely(5) else RULES_IN_SKIPPED_GROUP
         nodes: list[Member | Group] = []
         for number in range(self._draw(st.integers(1, 4))):
             if self._left <= 0 and number:

@@ -71,7 +71,7 @@ def run_both(description: Description, laboratory: Laboratory, tally: Tally) -> 
     tally.instances += result.compared
     tally.timed += len(result.timed)
     if result.differences:
-        pytest.fail("\n".join([*result.differences, "", text, vertex.error]), pytrace=False)
+        pytest.fail("\n".join([*result.differences, "", text, vertex.error or vertex.log]), pytrace=False)
 
 
 def refusals(error: str) -> Iterator[str]:

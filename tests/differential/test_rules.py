@@ -219,7 +219,6 @@ CASES = [
         given = t(bad, "given")
         with Group("g"):
             t(ok, "a", given, trigger_rule="all_done") >> t(ok, "b")
-            t(ok, "c")
         """,
         failed="given",
     ),
