@@ -85,6 +85,7 @@ class Placement:
     def __init__(self, graph: Graph, settings: Mapping[str, TaskSettings]) -> None:
         self.wiring = Wiring()
         self.wiring.stand_in = self._stand_in
+        self.wiring.pass_on = self._pass_on
         self.placed: dict[str, Placed] = {}
         self._graph = graph
         self._settings = settings
@@ -403,6 +404,20 @@ class Placement:
         marker.outputs[output] = kind
         self.placed[key].extra["outputs"][output] = _of_skipped(placed.task, output, kind)
         return marker
+
+    def _pass_on(self, scope: Scope, leaf: Leaf, output: str, kind: str) -> Leaf:
+        """Return a task in ``scope`` that hands on what a task in a condition, or its stand-in, wrote."""
+        placed = self.placed[leaf.key]
+        ending = output.lower().replace("_", "-")
+        made = self.wiring.leaf(
+            f"{leaf.key}-{ending}",
+            f"{leaf.title}-{ending}",
+            scope,
+            inputs={"given": Out(leaf.key, output)},
+            outputs={output: kind},
+        )
+        self.placed[made.key] = Placed(made, placed.task, "gate", {"relay": {output: "given"}})
+        return made
 
     def _ref(self, source: Source, kind: str = STRING) -> Ref:
         if isinstance(source, FromParameter):

@@ -126,8 +126,12 @@ class Wiring:
         self.leaves: dict[str, Leaf] = {}
         self._count = 0
         self._one_of: dict[tuple[str, str], str] = {}
-        #: Makes the task that writes ``output`` in the place of ``leaf``; set by who places the tasks.
+        self._passed_on: dict[tuple[str, str], Leaf] = {}
+        #: Both are set by who places the tasks, and take a DAG, a task, one of its outputs and its type.
+        #: The first makes the task that writes that output where the other is not run, the second one that
+        #: hands it on.
         self.stand_in: Callable[[Scope, Leaf, str, str], Leaf] | None = None
+        self.pass_on: Callable[[Scope, Leaf, str, str], Leaf] | None = None
 
     def scope(self, kind: ScopeKind, parent: Scope, **more: Any) -> Scope:
         """Open a DAG inside another one, numbered as kfp does."""
@@ -243,6 +247,7 @@ class Wiring:
 
     def _climb(self, leaf: Leaf, output: str, home: Scope) -> tuple[str, str]:
         """Declare an output on every DAG between a task and ``home``; return the task there and its name."""
+        leaf = self._out_of_conditions(leaf, output, home)
         key, name, kind, scope = leaf.key, output, leaf.outputs[output], leaf.scope
         while scope is not home:
             if scope.kind == "condition-branches":
@@ -261,6 +266,21 @@ class Wiring:
                 raise ValueError(f"{leaf.key}: found no common DAG with who takes its output")
             scope = scope.parent
         return key, name
+
+    def _out_of_conditions(self, leaf: Leaf, output: str, home: Scope) -> Leaf:
+        """Return who gives a task's output to the outside of a loop: kfp collects nothing of conditions."""
+        between = leaf.scope.path()[len(home.path()) :]
+        kinds = [scope.kind for scope in between]
+        if "for-loop" not in kinds or "condition-branches" not in kinds:
+            return leaf
+        if (leaf.key, output) not in self._passed_on:
+            if self.pass_on is None:
+                raise ValueError(f"{leaf.key}: found nobody to hand its output on")
+            branches = between[kinds.index("condition-branches")]
+            made = self.pass_on(branches.parent or home, leaf, output, leaf.outputs[output])
+            self._passed_on[leaf.key, output] = made
+            self.connect_leaf(made)
+        return self._passed_on[leaf.key, output]
 
     def _either(self, branches: Scope, key: str, name: str, leaf: Leaf, output: str, kind: str) -> str:
         """Declare one output of two conditions, of which exactly one runs."""

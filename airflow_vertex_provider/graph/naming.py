@@ -31,7 +31,7 @@ _LOOKS_HASHED = re.compile(r"-x[0-9a-f]{8,}$")
 #: Keys kfp's compiler gives to the sub-DAGs of loops, conditions and exit handlers, and to the whole.
 _RESERVED_TASK_NAME = re.compile(r"(for-loop|condition|condition-branches|exit-handler)-\d+|root")
 #: What the compiler appends to a task's name for the tasks that it puts beside it.
-_OF_ANOTHER = re.compile(r"(.+)-(gate|skipped|done)")
+_OF_ANOTHER = re.compile(r"(.+)-(gate|skipped|done|output|text)")
 #: L04: set by the service on every job.
 _RESERVED_LABEL_KEY = "vertex-ai-pipelines-run-billing-id"
 

@@ -1,13 +1,13 @@
-"""Files named by templated fields: an argument in, the same with each file name replaced by the file's text.
+"""Templated fields at parse: an argument in, the same with what rendering does without a run's values out.
 
 Airflow takes a text that ends like one of an operator's ``template_ext`` for the name of a file, wherever in
 a templated field it stands, and renders that file. The folders are the DAG's own and ``template_searchpath``;
-they are there at parse, but not in a container.
+they are there at parse, but not in a container. And a text without any Jinja is rendered too: it loses a last
+line feed, and a DAG that renders native objects makes a number of ``"1"``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.checks import is_template
@@ -17,22 +17,21 @@ if TYPE_CHECKING:
 
 
 def with_files(operator: Any, field: str, value: Any, values: Values) -> Any:
-    """Return ``value`` with the texts of the files it names. Runs at parse.
-
-    A file without Jinja in it is replaced by what Airflow would render it to.
+    """Return ``value`` with the texts of the files it names, and texts without Jinja rendered. Runs at parse.
 
     :param operator: gives the endings, and the DAG whose folders are looked in.
     :param field: the argument that ``value`` belongs to, for messages.
     :param values: takes what cannot be read.
     """
-    endings = tuple(operator.template_ext or ())
-    return _read(operator, field, value, values, endings) if endings else value
+    return _read(operator, field, value, values, tuple(operator.template_ext or ()))
 
 
 def _read(operator: Any, field: str, value: Any, values: Values, endings: tuple[str, ...]) -> Any:
     if isinstance(value, str):
-        return _text(operator, field, value, values, endings) if value.endswith(endings) else value
-    if isinstance(value, Mapping):
+        if endings and value.endswith(endings):
+            return _text(operator, field, value, values, endings)
+        return _plain(operator, value) if not is_template(value) else value
+    if isinstance(value, dict):
         return {
             key: _read(operator, f"{field}[{key!r}]", item, values, endings) for key, item in value.items()
         }
@@ -43,9 +42,16 @@ def _read(operator: Any, field: str, value: Any, values: Values, endings: tuple[
         if isinstance(value, list):
             return items
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-    if isinstance(value, set | frozenset):
-        return type(value)(_read(operator, field, item, values, endings) for item in value)
+    if isinstance(value, set):
+        return {_read(operator, field, item, values, endings) for item in value}
     return value
+
+
+def _plain(operator: Any, text: str) -> Any:
+    """Return what Airflow renders a text without Jinja to."""
+    dag = operator.dag
+    changes = text.endswith("\n") or "\r" in text or dag.render_template_as_native_obj
+    return operator.render_template(text, {}, dag.get_template_env()) if changes else text
 
 
 def _text(operator: Any, field: str, name: str, values: Values, endings: tuple[str, ...]) -> Any:

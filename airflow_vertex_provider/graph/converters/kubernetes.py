@@ -20,6 +20,7 @@ from airflow_vertex_provider.graph.converters.settings import (
     with_resources,
 )
 from airflow_vertex_provider.graph.model import TaskKind
+from airflow_vertex_provider.graph.template_files import with_files
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.graph.values import Values
@@ -125,9 +126,9 @@ def convert(operator: Any, values: Values) -> Conversion:
         TaskKind.CONTAINER,
         container_payload(
             values,
-            command=("cmds", operator.cmds),
-            arguments=("arguments", operator.arguments),
-            env=("env_vars", env),
+            command=("cmds", with_files(operator, "cmds", operator.cmds, values)),
+            arguments=("arguments", with_files(operator, "arguments", operator.arguments, values)),
+            env=("env_vars", with_files(operator, "env_vars", env, values)),
         ),
         settings,
     )

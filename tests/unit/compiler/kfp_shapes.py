@@ -108,6 +108,41 @@ def mapped_over_output(folder: Path) -> Any:
     return _compiled(pipeline, folder)
 
 
+@dsl.container_component  # type: ignore[untyped-decorator]
+def all_a(item_index: str, Value: dsl.OutputPath(str)):  # type: ignore[no-untyped-def, valid-type]
+    return _spec()
+
+
+@dsl.container_component  # type: ignore[untyped-decorator]
+def all_c(item_index: str, Value: dsl.OutputPath(str)):  # type: ignore[no-untyped-def, valid-type]
+    return _spec()
+
+
+@dsl.container_component  # type: ignore[untyped-decorator]
+def all_c_skipped(Value: dsl.OutputPath(str)):  # type: ignore[no-untyped-def, valid-type]
+    return _spec()
+
+
+@dsl.container_component  # type: ignore[untyped-decorator]
+def all_c_output(given: str, Value: dsl.OutputPath(str)):  # type: ignore[no-untyped-def, valid-type]
+    return _spec()
+
+
+def condition_in_loop(folder: Path) -> Any:
+    @dsl.pipeline(name="d-g")  # type: ignore[untyped-decorator]
+    def pipeline(g_all_items: Items) -> None:
+        with dsl.ParallelFor(g_all_items) as item:
+            once = all_a(item_index=item.index)
+            with dsl.If(once.output != '{"$state":"skipped"}'):
+                ran = all_c(item_index=item.index)
+            with dsl.Else():
+                skipped = all_c_skipped()
+            given = all_c_output(given=dsl.OneOf(ran.output, skipped.output))
+        reduce(value=dsl.Collected(given.output))
+
+    return _compiled(pipeline, folder)
+
+
 def after_failure(folder: Path) -> Any:
     @dsl.pipeline(name="d-g")  # type: ignore[untyped-decorator]
     def pipeline() -> None:

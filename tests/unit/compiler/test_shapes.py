@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, task, task_group
 
 from airflow_vertex_provider import VertexTaskGroup, compile_group
 from airflow_vertex_provider.compiler import dump_spec
@@ -41,7 +42,7 @@ def dags(spec: dict[str, Any]) -> dict[str, Any]:
     kept = {name: item for name, item in spec["components"].items() if "dag" in item}
     kept["root"] = spec["root"]
     # kfp refuses the name Output for containers, and gives it to functions.
-    text = re.sub(r'(?<=[-"])Output(?=")', "Value", json.dumps(kept, sort_keys=True))
+    text = re.sub(r"""(?<=[-"])Output(?=['"])""", "Value", json.dumps(kept, sort_keys=True))
     found: dict[str, Any] = json.loads(text)
     for item in found.values():
         for inner in item["dag"]["tasks"].values():
@@ -96,6 +97,17 @@ def mapped_over_output() -> None:
     use.override(task_id="each").expand(value=source())
 
 
+def condition_in_loop() -> None:
+    @task_group(group_id="all")
+    def instance(value: int) -> Any:
+        once = BashOperator(task_id="a", bash_command="true")
+        more = first.override(task_id="c", executor_config=MACHINE)()
+        once >> more
+        return more
+
+    use.override(task_id="reduce", trigger_rule="none_failed")(instance.expand(value=[1, 2]))
+
+
 def after_failure() -> None:
     use.override(task_id="clean", trigger_rule="all_done")(first())
 
@@ -113,6 +125,7 @@ def exit_task() -> None:
         (branch_to_machines, kfp_shapes.branch_to_machines),
         (mapped_and_collected, kfp_shapes.mapped_and_collected),
         (mapped_over_output, kfp_shapes.mapped_over_output),
+        (condition_in_loop, kfp_shapes.condition_in_loop),
         (after_failure, kfp_shapes.after_failure),
         (exit_task, kfp_shapes.exit_task),
     ],
