@@ -168,6 +168,29 @@ class TestTemplates:
         assert converted.problems == [("op_args[0]", "gone.sql")]
         assert str(tmp_path) in converted.allowed[0]
 
+    def test_texts_without_jinja_are_rendered_too(self) -> None:
+        def function(a: Any, b: Any, c: Any) -> Any:
+            return a, b, c
+
+        def build() -> Any:
+            return PythonOperator(
+                task_id="p", python_callable=function, op_args=["a\n", "a\n\n"], op_kwargs={"c": ["1\r\n2"]}
+            )
+
+        assert convert(build).run() == ("a", "a\n", ["1\n2"])
+
+    def test_native_objects(self) -> None:
+        def function(a: Any, b: Any, c: Any = 0) -> Any:
+            return a, b, c
+
+        def build() -> Any:
+            return PythonOperator(
+                task_id="p", python_callable=function, op_args=["1", "[1, 'a']"], op_kwargs={"c": "x"}
+            )
+
+        assert convert(build, render_template_as_native_obj=True).run() == (1, [1, "a"], "x")
+        assert convert(build).run() == ("1", "[1, 'a']", "x")
+
     def test_macros_and_filters_of_the_dag(self) -> None:
         def function(a: str) -> str:
             return a
