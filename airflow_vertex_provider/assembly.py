@@ -18,6 +18,7 @@ from airflow.sdk.definitions.xcom_arg import XComArg
 from airflow_vertex_provider.closed import ClosedChildren, LateEdges, cycles, unfollowed
 from airflow_vertex_provider.entry import ALWAYS, Entry, always_problems, read_entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError, VertexSettingsError
+from airflow_vertex_provider.graph.model import TaskKind
 from airflow_vertex_provider.graph.reader import Reading, read_group
 from airflow_vertex_provider.operators.member import adopt
 from airflow_vertex_provider.operators.pipeline_job import (
@@ -64,6 +65,7 @@ def close_group(group: VertexTaskGroup) -> None:
     _enter(group, operators, entry, submit)
 
     names = reading.graph.vertex_names()
+    types = _component_outputs(reading)
     for operator in reading.members:
         adopt(
             operator,
@@ -76,6 +78,7 @@ def close_group(group: VertexTaskGroup) -> None:
             deferrable=group.deferrable,
             looped=reading.graph.task(operator.task_id).loop is not None,
             skipper=reading.skippers.get(operator.task_id),
+            output_types=types.get(operator.task_id),
         )
     late = LateEdges(group, submit, wait, members, entry, counted_teardowns(operators))
     for operator in operators:
@@ -139,6 +142,7 @@ def _wait(
         submit_task_id=submit.task_id,
         airflow_ids={name: task_id for task_id, name in reading.graph.vertex_names().items()},
         output_tasks=_outputs(reading),
+        output_types=_component_outputs(reading),
         rules=leaf_rules(reading.graph, counted_teardowns(reading.members)),
         gcp_conn_id=group.gcp_conn_id,
         impersonation_chain=group.impersonation_chain,
@@ -163,6 +167,13 @@ def _outputs(reading: Reading) -> dict[str, str]:
     """Map the last tasks of the pipeline to their Vertex names, but those whose values stay in Vertex."""
     kept = {task.task_id for task in reading.members if _setting(task, "do_xcom_push", default=True)}
     return {task_id: name for task_id, name in last_tasks(reading.graph).items() if task_id in kept}
+
+
+def _component_outputs(reading: Reading) -> dict[str, dict[str, str]]:
+    """Map each component of KFP to the types of its outputs."""
+    return {
+        task.id: dict(task.output_types) for task in reading.graph.tasks if task.kind is TaskKind.COMPONENT
+    }
 
 
 def counted_teardowns(operators: Iterable[Any]) -> set[str]:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_vertex_provider.exceptions import VertexValueError
+from airflow_vertex_provider.graph.component_spec import value_of_outputs
 from airflow_vertex_provider.graph.model import RETURN_OUTPUT
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot, label
@@ -82,18 +83,21 @@ def no_job_outcome(submit_task_id: str, submit_state: str | None) -> Outcome:
     )
 
 
-def task_outcome(job: JobSnapshot, task_name: str, index: int | None = None) -> Outcome | None:
+def task_outcome(
+    job: JobSnapshot, task_name: str, index: int | None = None, types: Mapping[str, str] | None = None
+) -> Outcome | None:
     """Tell how one task of the job ended, or ``None`` while it has not.
 
     :param task_name: the task's name in Vertex.
     :param index: number of the iteration, for a task in a loop.
+    :param types: output name to type, for a component of KFP, whose outputs are no protocol text.
     """
     task = job.task(task_name, index)
     held_back = task is None or not task.done or task.state is TaskState.NOT_TRIGGERED
     if held_back and gate_skips(job, task_name, index):
         return skipped_outcome(f"Vertex task {task_name!r} was not run: its trigger rule skips it", task)
     if task is not None and task.done:
-        return _ended_task(task, gate_of(job, task_name, index))
+        return _ended_task(task, gate_of(job, task_name, index), types)
     if not job.done:
         return None
     # The job is over and the task never came to an end of its own: it failed at start, or was stopped.
@@ -111,11 +115,11 @@ def task_outcome(job: JobSnapshot, task_name: str, index: int | None = None) -> 
     )
 
 
-def _ended_task(task: TaskSnapshot, gate: TaskSnapshot | None) -> Outcome:
+def _ended_task(task: TaskSnapshot, gate: TaskSnapshot | None, types: Mapping[str, str] | None) -> Outcome:
     name = label(task)
     if task.succeeded:
         cached = task.state is TaskState.SKIPPED
-        text = task.outputs.get(RETURN_OUTPUT)
+        text = _value_text(task, types)
         if text == protocol.SKIPPED:
             return skipped_outcome(f"Vertex task {name!r} was skipped", task)
         return Outcome(
@@ -125,7 +129,7 @@ def _ended_task(task: TaskSnapshot, gate: TaskSnapshot | None) -> Outcome:
                 if cached
                 else f"Vertex task {name!r} succeeded"
             ),
-            value_text=text if isinstance(text, str) else None,
+            value_text=text,
             logs_url=task.logs_url,
             state=task.state_text,
         )
@@ -140,6 +144,14 @@ def _ended_task(task: TaskSnapshot, gate: TaskSnapshot | None) -> Outcome:
     if error:
         message = f"{message}: {error}"
     return Outcome(succeeded=False, message=message, logs_url=task.logs_url, state=task.state_text)
+
+
+def _value_text(task: TaskSnapshot, types: Mapping[str, str] | None) -> str | None:
+    """Return the value of a task that succeeded as protocol text; ``None`` if it left none."""
+    if types is not None:
+        return protocol.encode(value_of_outputs(types, task.outputs)) if types else None
+    text = task.outputs.get(RETURN_OUTPUT)
+    return text if isinstance(text, str) else None
 
 
 def job_outcome(
@@ -204,22 +216,28 @@ def read_value(text: str | None, read: Reader | None = None) -> Any:
         raise VertexValueError(f"The value of the task cannot be read back: {error}") from error
 
 
-def job_outputs(job: JobSnapshot, leaves: Mapping[str, str]) -> dict[str, Any]:
+def job_outputs(
+    job: JobSnapshot,
+    leaves: Mapping[str, str],
+    types: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, Any]:
     """Return the small values that the pipeline's last tasks left; a skipped one left none.
 
     :param leaves: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
+    :param types: Airflow task id to the types of its outputs, for each component of KFP.
     :return: Airflow task id to value, a list of them for a mapped task; a value that lies in a file is shown
         as its address and size, one that Airflow could not store as the text it travelled as.
     """
     result: dict[str, Any] = {}
     for task_id, name in leaves.items():
+        own = (types or {}).get(task_id)
         iterations = job.iterations(name)
         if iterations:
             # As Airflow collects a mapped task: instances that were skipped or returned nothing leave none.
-            shown = [_shown(task) for task in iterations.values()]
+            shown = [_shown(task, own) for task in iterations.values()]
             result[task_id] = [value for value in shown if value is not None and value is not _NOTHING]
             continue
-        value = _shown(job.task(name))
+        value = _shown(job.task(name), own)
         if value is not _NOTHING:
             result[task_id] = value
     return result
@@ -228,10 +246,10 @@ def job_outputs(job: JobSnapshot, leaves: Mapping[str, str]) -> dict[str, Any]:
 _NOTHING = object()
 
 
-def _shown(task: TaskSnapshot | None) -> Any:
+def _shown(task: TaskSnapshot | None, types: Mapping[str, str] | None) -> Any:
     """Return a task's value as the job's outputs show it, or ``_NOTHING``."""
-    text = task.outputs.get(RETURN_OUTPUT) if task and task.succeeded else None
-    if not isinstance(text, str) or text == protocol.SKIPPED:
+    text = _value_text(task, types) if task and task.succeeded else None
+    if text is None or text == protocol.SKIPPED:
         return _NOTHING
     if protocol.is_reference(text):
         reference = protocol.Reference.parse(text)
@@ -252,11 +270,16 @@ def _storable(value: Any) -> bool:
 
 
 def job_xcoms(
-    job_name: str, url: str, outcome: Outcome, job: JobSnapshot | None, leaves: Mapping[str, str]
+    job_name: str,
+    url: str,
+    outcome: Outcome,
+    job: JobSnapshot | None,
+    leaves: Mapping[str, str],
+    types: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Return the XComs of a task that waited for a job; the same whoever pushes them.
 
-    :param leaves: see :func:`job_outputs`.
+    :param leaves: see :func:`job_outputs`; :param types: likewise.
     """
     return {
         VERTEX_STATE: outcome.state,
@@ -264,6 +287,6 @@ def job_xcoms(
             "job_name": job_name,
             "state": outcome.state,
             "url": url,
-            "outputs": job_outputs(job, leaves) if job else {},
+            "outputs": job_outputs(job, leaves, types) if job else {},
         },
     }

@@ -119,9 +119,12 @@ class JobSnapshot:
     @cached_property
     def _by_name(self) -> Mapping[str, Mapping[int | None, TaskSnapshot]]:
         found: dict[str, dict[int | None, TaskSnapshot]] = defaultdict(dict)
-        for entry in self.entries:
-            if not entry.scope and entry.index != UNKNOWN:
-                found[entry.name][entry.index] = entry
+        by_id = {entry.id: entry for entry in self.entries if entry.id}
+        # The outer ones first: what runs inside a component of KFP may be called like a task of the group.
+        for entry in sorted(self.entries, key=lambda entry: sum(1 for _ in _around(entry, by_id))):
+            # A pipeline used as a component is a task too; KFP's own sub-DAGs have names of their own.
+            if entry.index != UNKNOWN and not (entry.scope and _SCOPE.fullmatch(entry.name)):
+                found[entry.name].setdefault(entry.index, entry)
         return found
 
     @cached_property
@@ -186,7 +189,9 @@ def with_indexes(entries: Iterable[TaskSnapshot], *, final: bool = True) -> tupl
     """
     entries = tuple(entries)
     by_id = {entry.id: entry for entry in entries if entry.id}
-    found = [None if entry.scope else _told(entry, by_id) for entry in entries]
+    found = [
+        None if entry.scope and _SCOPE.fullmatch(entry.name) else _told(entry, by_id) for entry in entries
+    ]
     # Entries that no name or input tells apart: the first made is the first iteration.
     unknown: dict[str, list[int]] = defaultdict(list)
     for position, entry in enumerate(entries):

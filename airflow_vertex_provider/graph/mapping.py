@@ -8,10 +8,12 @@ list; the gate also decides trigger rules, since an empty list runs nothing.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import BaseOperator
 from airflow.sdk.bases.decorator import DecoratedMappedOperator
 from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput, ListOfDictsExpandInput
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
@@ -35,6 +37,9 @@ from airflow_vertex_provider.runtime import protocol
 
 if TYPE_CHECKING:
     from airflow.sdk import TaskGroup
+
+#: Arguments of every operator, which say how Airflow or the service treats a task.
+_AIRFLOWS = frozenset(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
 
 ExpandInput = DictOfListsExpandInput | ListOfDictsExpandInput
 
@@ -123,9 +128,15 @@ def prototype(operator: MappedOperator, part: MappedPart) -> tuple[Any, str]:
             )
         part.spread = True
         keys = []
+    of_airflow = sorted(set(keys) & _AIRFLOWS) if not decorated else []
+    if of_airflow:
+        return None, f"{', '.join(of_airflow)}, which Airflow itself takes: the same for all instances here"
     arguments: dict[str, Any] = {key: Item(key) for key in keys}
     try:
-        made = operator.unmap({"op_kwargs": arguments} if decorated else arguments)
+        if decorated and part.spread:
+            made = _spread_prototype(operator)
+        else:
+            made = operator.unmap({"op_kwargs": arguments} if decorated else arguments)
     except Exception as error:  # noqa: BLE001 - an operator's constructor may raise anything at all
         return (
             None,
@@ -134,6 +145,33 @@ def prototype(operator: MappedOperator, part: MappedPart) -> tuple[Any, str]:
     made._dag = operator.dag
     made.task_group = operator.task_group
     return made, ""
+
+
+def _spread_prototype(operator: Any) -> Any:
+    """Return a prototype of a function's task whose mapped arguments have no names yet.
+
+    Airflow checks a call when it makes the operator, so arguments are there until it is made.
+    """
+    known = operator.partial_kwargs["op_kwargs"]
+    parameters = inspect.signature(operator.python_callable).parameters.values()
+    missing = {
+        item.name: Item(item.name)
+        for item in parameters
+        if item.name not in known and item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)
+    }
+    made = operator.unmap({"op_kwargs": missing})
+    made.op_kwargs = dict(known)
+    return made
+
+
+def unused_items(operator: MappedOperator, part: MappedPart, sources: Mapping[str, Source]) -> list[str]:
+    """Return the mapped arguments of a classic operator that nothing of it travels with."""
+    if isinstance(operator, DecoratedMappedOperator) or part.whole:
+        return []
+    used = {
+        source.field.removesuffix(TEXT_ENDING) for source in sources.values() if isinstance(source, FromItem)
+    }
+    return [key for key in mapped_keys(part.expand_input) or () if item_field(key) not in used]
 
 
 def mapped_keys(expand_input: ExpandInput) -> list[str] | None:

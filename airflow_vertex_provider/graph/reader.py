@@ -60,12 +60,6 @@ class Reading:
     bystanders: tuple[Any, ...]
     skippers: Mapping[str, str]
 
-    def leaves(self) -> dict[str, str]:
-        """Map Airflow task id to Vertex name, for the tasks that no other task of the pipeline follows."""
-        names = self.graph.vertex_names()
-        followed = {upstream for task in self.graph.tasks if task.id in names for upstream in task.upstream}
-        return {task_id: name for task_id, name in names.items() if task_id not in followed}
-
 
 @dataclass
 class _Member:
@@ -197,6 +191,11 @@ def _read_members(
             problems.extend(_bystander_problems(shown))
         if part is not None:
             part.text_fields |= mapping.text_fields(values.inputs)
+            if isinstance(operators[task_id], MappedOperator) and not values.problems:
+                problems.extend(
+                    Problem(task_id, "expand", repr(key), "arguments whose values reach the container")
+                    for key in mapping.unused_items(operators[task_id], part, values.inputs)
+                )
         members[task_id] = _Member(operators[task_id], shown, converter, part, values, conversion)
     return members, problems
 

@@ -170,8 +170,8 @@ def _file_problems(
 
     named = taken.template
     items = named.items if isinstance(named, nodes.List | nodes.Tuple) else [named]
-    names = [item.value if isinstance(item, nodes.Const) else None for item in items]
-    if not all(isinstance(name, str) for name in names):
+    names = [item.value for item in items if isinstance(item, nodes.Const) and isinstance(item.value, str)]
+    if len(names) < len(items):
         yield text, "the names of template files written out: what is in them is looked at here"
         return
     for name in names:

@@ -59,6 +59,8 @@ class VertexMemberOperator(VertexWaitingOperator):
     task_name: str
     submit_task_id: str
     looped: bool
+    #: Types of the outputs of a component of KFP; ``None`` for any other task.
+    output_types: Mapping[str, str] | None = None
     #: Number of the iteration, once a worker has begun with a member in a loop.
     index: int | None = None
 
@@ -105,6 +107,7 @@ class VertexMemberOperator(VertexWaitingOperator):
             "multiple_outputs": self.multiple_outputs,
             "push_value": self.do_xcom_push,
             "index": self.index,
+            "output_types": self.output_types,
             "submit_task_id": self.submit_task_id,
             "may_lack_job": self.may_lack_job,
         }
@@ -122,7 +125,7 @@ class VertexMemberOperator(VertexWaitingOperator):
 
     def outcome_of(self, job: JobSnapshot) -> Outcome | None:
         """See :meth:`VertexWaitingOperator.outcome_of`."""
-        return task_outcome(job, self.task_name, self.index)
+        return task_outcome(job, self.task_name, self.index, self.output_types)
 
     def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
         """See :meth:`VertexWaitingOperator.xcoms_of`."""
@@ -169,6 +172,7 @@ def adopt(
     deferrable: bool,
     looped: bool = False,
     skipper: str | None = None,
+    output_types: Mapping[str, str] | None = None,
 ) -> Any:
     """Turn the author's operator into the mirror of its Vertex task, in place. Runs at parse.
 
@@ -181,6 +185,7 @@ def adopt(
     :param looped: the task stands in a loop: it is mapped, or in a mapped task group.
     :param skipper: what the task decides about those below it, as
         :class:`~airflow_vertex_provider.graph.converters.base.Conversion` names it.
+    :param output_types: types of the task's outputs if it is a component of KFP.
     """
     fields = {
         "job_name": xcom_template(submit_task_id, RETURN_VALUE),
@@ -189,6 +194,7 @@ def adopt(
         "task_name": task_name,
         "submit_task_id": submit_task_id,
         "looped": looped,
+        "output_types": output_types,
         "gcp_conn_id": gcp_conn_id,
         "impersonation_chain": impersonation_chain,
         "project_id": project_id,

@@ -249,6 +249,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
     :param submit_task_id: full id of the task whose XComs name the job.
     :param airflow_ids: Vertex task name to Airflow task id.
     :param output_tasks: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
+    :param output_types: Airflow task id to the types of its outputs, for each component of KFP.
     :param rules: what tells whether the failures of a failed job were taken care of, see
         :func:`~airflow_vertex_provider.verdict.leaf_rules`; then this task succeeds.
     :param cancel_on_kill: cancel the job when a user ends this task.
@@ -264,6 +265,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         submit_task_id: str,
         airflow_ids: Mapping[str, str] | None = None,
         output_tasks: Mapping[str, str] | None = None,
+        output_types: Mapping[str, Mapping[str, str]] | None = None,
         rules: Mapping[str, Any] | None = None,
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
@@ -279,6 +281,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         self.vertex_logs_url = xcom_template(submit_task_id, VERTEX_LOGS_URL)
         self.airflow_ids = dict(airflow_ids or {})
         self.output_tasks = dict(output_tasks or {})
+        self.output_types = dict(output_types or {})
         self.rules = dict(rules or {})
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
@@ -305,6 +308,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
             **super().trigger_kwargs(),
             "airflow_ids": self.airflow_ids,
             "output_tasks": self.output_tasks,
+            "output_types": self.output_types,
             "rules": self.rules,
             "cancel_on_kill": self.cancel_on_kill,
         }
@@ -315,7 +319,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
 
     def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
         """See :meth:`VertexWaitingOperator.xcoms_of`."""
-        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks)
+        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks, self.output_types)
 
     def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
         """End the task as the job ended.

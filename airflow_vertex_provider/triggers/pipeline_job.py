@@ -227,6 +227,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
     :param vertex_logs_url: address of the job's logs.
     :param airflow_ids: Vertex task name to Airflow task id, to name failed tasks as the author does.
     :param output_tasks: Airflow task id to Vertex task name, of the tasks whose values are the job's outputs.
+    :param output_types: Airflow task id to the types of its outputs, for each component of KFP.
     :param rules: what tells whether the failures of a failed job were taken care of, see
         :func:`~airflow_vertex_provider.verdict.leaf_rules`.
     :param gcp_conn_id: Airflow connection.
@@ -243,6 +244,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
         job_name: str,
         airflow_ids: Mapping[str, str] | None = None,
         output_tasks: Mapping[str, str] | None = None,
+        output_types: Mapping[str, Mapping[str, str]] | None = None,
         rules: Mapping[str, Any] | None = None,
         cancel_on_kill: bool = True,
         **kwargs: Any,
@@ -250,6 +252,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
         super().__init__(job_name=job_name, **kwargs)
         self.airflow_ids = dict(airflow_ids or {})
         self.output_tasks = dict(output_tasks or {})
+        self.output_types = dict(output_types or {})
         self.rules = dict(rules or {})
         self.cancel_on_kill = cancel_on_kill
         self._last = ""
@@ -259,6 +262,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
             **super()._kwargs(),
             "airflow_ids": self.airflow_ids,
             "output_tasks": self.output_tasks,
+            "output_types": self.output_types,
             "rules": self.rules,
             "cancel_on_kill": self.cancel_on_kill,
         }
@@ -284,7 +288,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
         return job_outcome(job, self.airflow_ids, self.rules)
 
     def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
-        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks)
+        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks, self.output_types)
 
     def _value_xcoms(self, outcome: Outcome) -> dict[str, Any]:
         return {}
@@ -298,6 +302,7 @@ class VertexMemberTrigger(_WaitTrigger):
     :param multiple_outputs: push every item of a dict value under its own key too.
     :param push_value: push the task's value; ``False`` if the member has ``do_xcom_push=False``.
     :param index: number of the iteration, for a member in a loop.
+    :param output_types: types of the outputs of a component of KFP; ``None`` for any other task.
     :param submit_task_id: id of the task that makes the job; asked for its state if there may be no job.
     :param may_lack_job: the member's trigger rule may start it though there is no job.
 
@@ -312,6 +317,7 @@ class VertexMemberTrigger(_WaitTrigger):
         multiple_outputs: bool = False,
         push_value: bool = True,
         index: int | None = None,
+        output_types: Mapping[str, str] | None = None,
         submit_task_id: str = "",
         may_lack_job: bool = False,
         **kwargs: Any,
@@ -321,6 +327,7 @@ class VertexMemberTrigger(_WaitTrigger):
         self.multiple_outputs = multiple_outputs
         self.push_value = push_value
         self.index = index
+        self.output_types = output_types
         self.submit_task_id = submit_task_id
         self.may_lack_job = may_lack_job
         self._last = ""
@@ -333,6 +340,7 @@ class VertexMemberTrigger(_WaitTrigger):
             "multiple_outputs": self.multiple_outputs,
             "push_value": self.push_value,
             "index": self.index,
+            "output_types": self.output_types,
             "submit_task_id": self.submit_task_id,
             "may_lack_job": self.may_lack_job,
         }
@@ -361,7 +369,7 @@ class VertexMemberTrigger(_WaitTrigger):
                 await self._push({VERTEX_LOGS_URL: task.logs_url})
 
     def _outcome(self, job: JobSnapshot) -> Outcome | None:
-        return task_outcome(job, self.task_name, self.index)
+        return task_outcome(job, self.task_name, self.index, self.output_types)
 
     def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
         return {VERTEX_LOGS_URL: outcome.logs_url} if outcome.logs_url else {}

@@ -308,7 +308,7 @@ class _Builder:
         users = [
             node
             for node in nodes
-            if isinstance(node, Member) and node.rule not in ("always", "one_done") and not node.over
+            if isinstance(node, Member) and node.rule == "all_success" and not node.over
         ]
         chosen = self._some([node.name for node in users], 3)
         result: list[Member | Group] = [start]

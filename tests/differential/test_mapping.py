@@ -281,6 +281,7 @@ CASES = [
             each.override(task_id="second", trigger_rule="none_failed").expand(x=first)
         """,
         skipped="g.odd_only[1]",
+        refused="for a task mapped over the output",
     ),
     mapped(
         "mapped then reduced then mapped",

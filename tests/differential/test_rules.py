@@ -168,6 +168,7 @@ CASES = [
         t(ok, "outer") >> always
         """,
         failed="g.a",
+        refused="outside the group",
     ),
     Case(
         "rules of outer tasks",

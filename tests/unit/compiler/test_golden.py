@@ -20,14 +20,31 @@ CASES = sorted(path.parent.name for path in GOLDEN.glob("*/graph.json"))
 
 
 def marked(text: str) -> str:
-    """Replace what installed packages alone decide."""
+    """Replace what installed packages alone decide, and the entry point's text, which configurations cut."""
     kfp = importlib.metadata.version("kfp")
     gcpc = importlib.metadata.version("google-cloud-pipeline-components")
-    # A string of the spec, or a string in a payload that is a string of the spec.
-    once = json.dumps(embedded_source())[1:-1]
-    twice = json.dumps(once)[1:-1]
-    text = text.replace(twice, "<entry point>").replace(once, "<entry point>")
+    for source in entry_points(json.loads(text)):
+        # A string of the spec, or a string in a payload that is a string of the spec.
+        once = json.dumps(source)[1:-1]
+        twice = json.dumps(once)[1:-1]
+        text = text.replace(twice, "<entry point>").replace(once, "<entry point>")
     return text.replace(f'"kfp-{kfp}"', '"kfp-<kfp>"').replace(f"components:{gcpc}", "components:<gcpc>")
+
+
+def entry_points(data: Any) -> set[str]:
+    """Return every text that stands between ``-c`` and a configuration which it is made for."""
+    if isinstance(data, dict):
+        return set().union(*(entry_points(item) for item in data.values()))
+    if isinstance(data, str):
+        return (
+            entry_points(json.loads(data)) if data.startswith('{"') and "worker_pool_specs" in data else set()
+        )
+    if not isinstance(data, list):
+        return set()
+    if len(data) > 4 and data[2] == "-c":
+        assert data[3] == embedded_source(json.loads(data[4]))
+        return {data[3]}
+    return set().union(*(entry_points(item) for item in data))
 
 
 @pytest.mark.parametrize("case", CASES)
