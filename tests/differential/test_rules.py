@@ -52,8 +52,6 @@ def rule(name: str, machine: str = "") -> Case:
         skipped=" ".join(["g.k", *(f"g.r_{mix}" for mix in skips if not machine or len(mix) < 3)]),
         upstream_failed=" ".join(["g.u", *(f"g.r_{mix}" for mix in broken if not machine or len(mix) < 3)]),
         patient=True,
-        # "Done" leaves out upstream_failed, which a pipeline cannot tell from failed.
-        refused="upstream_failed" if name == "one_done" else "",
     )
 
 
