@@ -229,7 +229,8 @@ class _Builder:
         reached = self._reach((*above, *source))
         values = self._some([one for one in above if one in self._members and self._has_value(one)], 1)
         rule = "all_success"
-        if not source and not self._cut_off(reached):
+        # With another rule an outer task above a member is refused; over a member's output only this one is.
+        if not over.startswith("<") and not self._cut_off(reached):
             rule = self._rule(above, values, RULES)
         member = Member(
             name, self._one(EACH_KINDS), rule, (*above, *source), values, self._one(VALUES), over=over
