@@ -80,7 +80,7 @@ def close_group(group: VertexTaskGroup) -> None:
             skipper=reading.skippers.get(operator.task_id),
             output_types=types.get(operator.task_id),
         )
-    late = LateEdges(group, submit, wait, members, entry, counted_teardowns(operators))
+    late = LateEdges(group, submit, wait, members, entry)
     for operator in operators:
         late.watch(operator)
     late.watch_submit()
@@ -143,7 +143,7 @@ def _wait(
         airflow_ids={name: task_id for task_id, name in reading.graph.vertex_names().items()},
         output_tasks=_outputs(reading),
         output_types=_component_outputs(reading),
-        rules=leaf_rules(reading.graph, counted_teardowns(reading.members)),
+        rules=leaf_rules(reading.graph),
         gcp_conn_id=group.gcp_conn_id,
         impersonation_chain=group.impersonation_chain,
         project_id=group.project_id,
@@ -173,15 +173,6 @@ def _component_outputs(reading: Reading) -> dict[str, dict[str, str]]:
     """Map each component of KFP to the types of its outputs."""
     return {
         task.id: dict(task.output_types) for task in reading.graph.tasks if task.kind is TaskKind.COMPONENT
-    }
-
-
-def counted_teardowns(operators: Iterable[Any]) -> set[str]:
-    """Return the ids of the teardown tasks whose failure fails the DAG run."""
-    return {
-        task.task_id
-        for task in operators
-        if task.is_teardown and _setting(task, "on_failure_fail_dagrun", default=False)
     }
 
 
@@ -239,9 +230,18 @@ def _part_from_outside(
     inside: set[str],
     submit: SubmitVertexPipelineOperator,
 ) -> None:
-    """Take off the edges that come from outside; submit has them now, labels and all."""
+    """Take off the edges that come from outside; submit has them now, labels and all.
+
+    Those of tasks that a mapped member is mapped over stay: by them Airflow knows of whose values to keep the
+    number of items.
+    """
     for operator in operators:
-        for task_id in sorted(operator.upstream_task_ids - inside):
+        mapped_over = (
+            {task.task_id for task in operator.iter_mapped_dependencies()}
+            if isinstance(operator, MappedOperator)
+            else set()
+        )
+        for task_id in sorted(operator.upstream_task_ids - inside - mapped_over):
             operator.upstream_task_ids.discard(task_id)
             group.dag.get_task(task_id).downstream_task_ids.discard(operator.task_id)
             labels = group.dag.edge_info.get(task_id, {})

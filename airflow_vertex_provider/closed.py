@@ -71,14 +71,12 @@ class LateEdges:
         wait: WaitVertexPipelineOperator | None,
         members: set[str],
         entry: Entry,
-        counted_teardowns: set[str],
     ) -> None:
         self._group = group
         self._submit = submit
         self._wait = wait
         self._members = members
         self._entry = entry
-        self._counted_teardowns = counted_teardowns
 
     def watch(self, operator: Any) -> None:
         """Look at every edge of ``operator`` from now on."""
@@ -142,7 +140,7 @@ class LateEdges:
                 item["upstream"] = sorted({*item["upstream"], other})
         if self._wait is not None:
             outputs = {name: task for name, task in self._wait.output_tasks.items() if name != other}
-            rules = leaf_rules(Graph.from_dict(self._submit.graph), self._counted_teardowns)
+            rules = leaf_rules(Graph.from_dict(self._submit.graph))
             self._wait.judge_by(outputs, rules)
 
     def _take(self, entry: Entry) -> None:

@@ -167,6 +167,17 @@ def job_outcome(
     """
     if not job.done:
         return None
+    if (
+        job.succeeded
+        and rules
+        and all({"skipped"} == set(found) for found in leaf_states(job, rules).values())
+    ):
+        return Outcome(
+            succeeded=False,
+            message=f"Pipeline job {job.name} succeeded, and the last tasks of the group were skipped",
+            state=job.state_text,
+            skipped=True,
+        )
     if job.succeeded:
         return Outcome(
             succeeded=True,
@@ -175,17 +186,23 @@ def job_outcome(
         )
     lines = [f"Pipeline job {job.name} ended {job.state_text}: {job.progress()}"]
     if rules and job.state is PipelineState.FAILED:
-        states = leaf_states(job, rules)
-        if all({"success", "skipped"}.issuperset(found) for found in states.values()):
+        states = _states(job, rules)
+        if states <= {"success", "skipped"}:
             lines.append(
                 "What failed was taken care of: the last tasks of the group succeeded or were skipped"
             )
             lines += _failures(job, airflow_ids or {})
-            return Outcome(succeeded=True, message="\n".join(lines), state=job.state_text)
+            skipped = states == {"skipped"}
+            return Outcome(not skipped, "\n".join(lines), state=job.state_text, skipped=skipped)
     if job.error:
         lines.append(job.error)
     lines += _failures(job, airflow_ids or {})
     return Outcome(succeeded=False, message="\n".join(lines), state=job.state_text)
+
+
+def _states(job: JobSnapshot, rules: Mapping[str, Any]) -> set[str]:
+    """Return the states in which the group's last tasks ended."""
+    return {state for found in leaf_states(job, rules).values() for state in found}
 
 
 def _failures(job: JobSnapshot, airflow_ids: Mapping[str, str]) -> list[str]:

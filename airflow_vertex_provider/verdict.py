@@ -1,4 +1,4 @@
-"""Whether a failed job is a failed group: a graph's rules and an ended job in, the states of its leaves out.
+"""Whether a group failed, or was skipped: a graph's rules and an ended job in, the states of its leaves out.
 
 Airflow judges a DAG run by its last tasks: a failure that a later task was there to take care of (a trigger
 rule such as ``all_done``, a teardown) fails nothing. A pipeline job is FAILED as soon as one task failed. So
@@ -10,9 +10,10 @@ The rules travel on the operator and its trigger as plain JSON, see :func:`leaf_
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from airflow_vertex_provider.graph.control import Control
 from airflow_vertex_provider.graph.model import (
     ALL_SUCCESS,
     DECISION_OUTPUT,
@@ -35,13 +36,15 @@ UPSTREAM_FAILED = "UpstreamFailed: not run"
 SUCCESS, SKIPPED, FAILED, NOT_RUN = "success", "skipped", "failed", "upstream_failed"
 
 
-def leaf_rules(graph: Graph, counted_teardowns: Collection[str]) -> dict[str, Any]:
-    """Return what :func:`leaf_states` needs, as plain JSON; empty if a failed job is a failed group. Parse.
+def leaf_rules(graph: Graph) -> dict[str, Any]:
+    """Return what :func:`leaf_states` needs, as plain JSON. Runs at parse.
 
-    :param counted_teardowns: ids of the teardown tasks whose failure fails the run
-        (``on_failure_fail_dagrun``).
+    :return: nothing if the job's own state tells all: a failed task always fails a last one, and the last
+        tasks are not all skipped.
     """
-    if not any(task.teardown or task.rule in protocol.TOLERANT_RULES for task in graph.tasks):
+    leaves = _leaves(graph)
+    careful = any(task.teardown or task.rule in protocol.TOLERANT_RULES for task in graph.tasks)
+    if not careful and not _may_all_be_skipped(graph, leaves):
         return {}
     loops = {loop.id: loop.items for loop in graph.loops}
     return {
@@ -50,8 +53,14 @@ def leaf_rules(graph: Graph, counted_teardowns: Collection[str]) -> dict[str, An
             name: [items.task, items.output] if isinstance(items, FromOutput) else []
             for name, items in loops.items()
         },
-        "leaves": _leaves(graph, counted_teardowns),
+        "leaves": leaves,
     }
+
+
+def _may_all_be_skipped(graph: Graph, leaves: list[str]) -> bool:
+    control = Control(graph)
+    empty = {loop.id for loop in graph.loops if loop.may_be_empty}
+    return all(control.can_skip(leaf) or graph.task(leaf).loop in empty for leaf in leaves)
 
 
 def _rules_of(task: Task) -> dict[str, Any]:
@@ -67,20 +76,11 @@ def _rules_of(task: Task) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact}
 
 
-def _leaves(graph: Graph, counted_teardowns: Collection[str]) -> list[str]:
-    """Find the tasks that Airflow judges a run by."""
-    uncounted = {task.id for task in graph.tasks if task.teardown and task.id not in counted_teardowns}
-    followed = {
-        above
-        for task in graph.tasks
-        if task.id not in uncounted and task.rule != ALWAYS
-        for above in task.upstream
-    }
-    leaves = [task.id for task in graph.tasks if task.id not in followed and task.id not in uncounted]
-    if leaves:
-        return leaves
-    above_any = {above for task in graph.tasks for above in task.upstream}
-    return [task.id for task in graph.tasks if task.id not in above_any]
+def _leaves(graph: Graph) -> list[str]:
+    """Find the tasks that Airflow judges the group by: the last ones, teardowns aside."""
+    counted = [task for task in graph.tasks if not task.teardown] or list(graph.tasks)
+    followed = {above for task in counted if task.rule != ALWAYS for above in task.upstream}
+    return [task.id for task in counted if task.id not in followed and task.kind is not TaskKind.GATE]
 
 
 def last_tasks(graph: Graph) -> dict[str, str]:

@@ -228,7 +228,7 @@ class _Builder:
         inner = [task_id for task_id in self._items.inner() if task_id in self._result.tasks]
         for task_id in inner:
             strict = not self._control.tolerant(root.id)
-            if strict and (root.rule == ALL_SUCCESS or not self._control.seen_skipped(task_id, root.id)):
+            if root.rule == ALL_SUCCESS or (strict and not self._control.seen_skipped(task_id, root.id)):
                 continue
             yield Problem(
                 root.id,

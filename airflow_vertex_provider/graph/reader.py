@@ -138,7 +138,8 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
         loops=tuple(result.loops),
         description=_description(group, result.tasks.values()),
     )
-    problems.extend(_rule_problems(graph, pipeline))
+    if len(members) == len(operators):  # else the graph has holes, which are problems already
+        problems.extend(_rule_problems(graph, pipeline))
     if problems:
         raise VertexGroupError(group.dag.dag_id, group_id, problems)
     return Reading(
@@ -280,7 +281,7 @@ def _with_skips(
         group,
         {task_id: member.operator for task_id, member in members.items()},
         skippers,
-        {task_id: member.part.id for task_id, member in members.items() if member.part},
+        {task_id for task_id, member in members.items() if member.part},
         control.above_tolerant,
     )
     for task_id, pairs in follows.skipped_by.items():

@@ -6,7 +6,7 @@ so that whoever follows need not know what was chosen, or why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +39,14 @@ def read_follows(
     group: TaskGroup,
     operators: Mapping[str, Any],
     skippers: Mapping[str, str],
-    loops: Mapping[str, str],
+    loops: Collection[str],
     above_tolerant: Iterable[str],
 ) -> Follows:
     """Find what the deciding tasks of a group skip.
 
     :param operators: every member by id. :param skippers: id to kind, see
         :class:`~airflow_vertex_provider.graph.converters.base.Conversion`.
-    :param loops: id of a task in a loop to the loop's id.
+    :param loops: ids of the tasks in loops.
     :param above_tolerant: ids of tasks with a tolerant task below them.
     """
     found = Follows()
@@ -64,14 +64,14 @@ def read_follows(
             )
         if kind in ("all", "direct"):
             followers = [task_id for task_id in followers if not operators[task_id].is_teardown]
-        outside = [task_id for task_id in followers if loops.get(task_id) != loops.get(skipper)]
-        if outside and loops.get(skipper) is not None:
+        if skipper in loops:
             found.problems.append(
                 Problem(
                     skipper,
-                    "downstream",
-                    f"{', '.join(outside)} below a branch or short circuit that is mapped",
-                    "tasks of the same mapped task group: each instance decides for itself alone",
+                    "operator",
+                    "a mapped branch or short circuit",
+                    "one that is not mapped: Airflow itself skips nothing below a mapped one "
+                    "(apache/airflow#67265)",
                 )
             )
             continue

@@ -17,7 +17,7 @@ from airflow.sdk.definitions._internal.expandinput import MappedArgument
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions._internal.types import NOTSET
 from airflow.sdk.definitions.mappedoperator import MappedOperator
-from airflow.sdk.definitions.xcom_arg import ConcatXComArg, PlainXComArg, ZipXComArg
+from airflow.sdk.definitions.xcom_arg import ConcatXComArg, MapXComArg, PlainXComArg, ZipXComArg
 
 from airflow_vertex_provider.checks import is_template
 from airflow_vertex_provider.exceptions import Problem, VertexValueError
@@ -344,7 +344,7 @@ class Values:
         if inside:
             self.refuse(
                 field,
-                f"{type(value).__name__} of {', '.join(inside)}",
+                f"{'map()' if isinstance(value, MapXComArg) else 'a reference'} over {', '.join(inside)}",
                 "outputs of members as they are, or joined by zip() and concat(); change them in a task of "
                 "their own",
             )

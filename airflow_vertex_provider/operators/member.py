@@ -16,6 +16,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow_vertex_provider.exceptions import VertexTaskFailedError
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.operators.waiting import (
+    AirflowSkipException,
     VertexWaitingOperator,
     needs_worker,
     triggers_can_end_tasks,
@@ -30,11 +31,6 @@ from airflow_vertex_provider.outputs import (
 )
 from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger
 from airflow_vertex_provider.triggers.submitted import is_job_name, submit_state
-
-try:
-    from airflow.sdk.exceptions import AirflowSkipException
-except ImportError:  # Airflow 3.1 has it elsewhere; delete when 3.2 is the lowest supported.
-    from airflow.exceptions import AirflowSkipException  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context

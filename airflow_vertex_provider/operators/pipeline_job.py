@@ -27,6 +27,7 @@ from airflow_vertex_provider.links.pipeline_job import (
 from airflow_vertex_provider.operators.attempts import submit_attempt
 from airflow_vertex_provider.operators.parameters import check_environment, write_parameter
 from airflow_vertex_provider.operators.waiting import (
+    AirflowSkipException,
     VertexWaitingOperator,
     needs_worker,
     triggers_can_end_tasks,
@@ -325,9 +326,12 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         """End the task as the job ended.
 
         :raises VertexJobFailedError: the job ended in anything but success, and nothing took care of that.
+        :raises AirflowSkipException: the last tasks of the group were skipped.
         """
         for key, value in xcoms.items():
             context["ti"].xcom_push(key=key, value=value)
+        if outcome.skipped:
+            raise AirflowSkipException(outcome.message)
         if not outcome.succeeded:
             raise VertexJobFailedError(outcome.message)
         self.log.info("%s", outcome.message)

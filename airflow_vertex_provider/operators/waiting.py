@@ -27,6 +27,11 @@ from airflow_vertex_provider.outputs import Outcome
 from airflow_vertex_provider.triggers.pipeline_job import waiting_fields
 from airflow_vertex_provider.triggers.watcher import Identity
 
+try:
+    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
+except ImportError:  # Airflow 3.1 has it elsewhere; delete when 3.2 is the lowest supported.
+    from airflow.exceptions import AirflowSkipException as AirflowSkipException  # type: ignore[no-redef]
+
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 

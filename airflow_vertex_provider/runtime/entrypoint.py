@@ -21,7 +21,7 @@ chief alone (:func:`is_chief`):
     the outputs, as Vertex reads them;
 ``airflow_value.json``, ``airflow_item_<output>_<field>_<number>.json``
     the value itself, or an item of it that a loop runs over, when it is too large to be an argument;
-``airflow_no_retry.json``
+``../airflow_no_retry/<folder>.json``
     after an AirflowFailException: the error; a later attempt fails with it and runs nothing;
 ``airflow_error.json``
     after a failure: ``type``, ``message``, ``traceback``, ``skipped``, for the mirroring Airflow task;
@@ -1192,7 +1192,8 @@ def main(arguments: list[str]) -> int:
     # Asked before the author's code can change the environment.
     chief = config["chief"] = is_chief()
     folder = os.path.dirname(target)
-    last = folder + "/airflow_no_retry.json"
+    # Beside the folder: the service may clear that before another attempt.
+    last = "%s/airflow_no_retry/%s.json" % os.path.split(folder)
     # As the container's first process, Python would otherwise not see the signal of a cancellation.
     signal.signal(signal.SIGTERM, terminated)
     os.register_at_fork(before=hold_signal, after_in_parent=release_signal, after_in_child=forked)

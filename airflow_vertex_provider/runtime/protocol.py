@@ -99,7 +99,6 @@ __all__ = [
     "DEFAULT_INLINE_LIMIT",
     "ERROR_FILE",
     "FAILED",
-    "NO_RETRY_FILE",
     "RULES",
     "SKIPPED",
     "TOLERANT_RULES",
@@ -134,8 +133,6 @@ DEFAULT_INLINE_LIMIT = 24_000
 ERROR_FILE = "airflow_error.json"
 #: File beside the executor output that holds a value too large to be an argument.
 VALUE_FILE = "airflow_value.json"
-#: File beside the executor output that an AirflowFailException leaves; later attempts fail with it.
-NO_RETRY_FILE = "airflow_no_retry.json"
 
 #: Output of a task that was skipped.
 SKIPPED = entrypoint.SKIPPED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,14 +35,14 @@ def graph(*tasks: Task, loops: tuple[Loop, ...] = ()) -> Graph:
     return Graph("d", "g", "d-g", tasks, loops=loops)
 
 
-def states(group: Graph, *entries: dict[str, Any], counted: tuple[str, ...] = ()) -> dict[str, list[str]]:
-    rules = json.loads(json.dumps(leaf_rules(group, counted)))
+def states(group: Graph, *entries: dict[str, Any]) -> dict[str, list[str]]:
+    rules = json.loads(json.dumps(leaf_rules(group)))
     assert rules, "the group has nothing that takes care of failures"
     return leaf_states(job(*entries, state=FAILED), rules)
 
 
 def test_without_tolerant_rules_there_is_nothing_to_judge() -> None:
-    assert leaf_rules(graph(task("a"), task("b", "a", rule="none_failed")), ()) == {}
+    assert leaf_rules(graph(task("a"), task("b", "a", rule="none_failed"))) == {}
 
 
 class TestStates:
@@ -213,10 +214,6 @@ class TestLeaves:
     def test_teardowns_do_not_count(self) -> None:
         assert states(self.GROUP, *self.entries("SUCCEEDED", "FAILED")) == {"work": ["success"]}
 
-    def test_those_that_fail_the_run_do(self) -> None:
-        found = states(self.GROUP, *self.entries("SUCCEEDED", "FAILED"), counted=("delete",))
-        assert found == {"delete": ["failed"]}
-
     def test_nothing_but_teardowns(self) -> None:
         group = graph(task("delete", rule="all_done_setup_success", teardown=True))
         assert states(group, entry(1, "delete", state="FAILED")) == {"delete": ["failed"]}
@@ -243,15 +240,27 @@ class TestJob:
             entry(2, "after", state=after),
             state=FAILED,
         )
-        outcome = job_outcome(ended, {"bad": "g.bad", "after": "g.after"}, leaf_rules(self.GROUP, ()))
+        outcome = job_outcome(ended, {"bad": "g.bad", "after": "g.after"}, leaf_rules(self.GROUP))
         assert outcome is not None
         assert outcome.succeeded is succeeded
         assert outcome.state == FAILED
         assert ("taken care of" in outcome.message) is succeeded
         assert "Failed task 'g.bad' (Vertex task 'bad'): ValueError: boom" in outcome.message
 
+    def test_a_group_whose_last_tasks_were_skipped(self) -> None:
+        group = graph(task("first"), replace(task("last", "first"), may_skip=True))
+        ended = job(entry(1, "first"), entry(2, "last", output__Output=protocol.SKIPPED))
+        outcome = job_outcome(ended, {}, leaf_rules(group))
+        assert outcome is not None
+        assert outcome.skipped
+        assert not outcome.succeeded
+        ended = job(entry(1, "first"), entry(2, "last", output__Output="1"))
+        outcome = job_outcome(ended, {}, leaf_rules(group))
+        assert outcome is not None
+        assert outcome.succeeded
+
     def test_a_cancelled_job_is_never_a_success(self) -> None:
         ended = job(entry(1, "bad"), entry(2, "after"), state="PIPELINE_STATE_CANCELLED")
-        outcome = job_outcome(ended, {}, leaf_rules(self.GROUP, ()))
+        outcome = job_outcome(ended, {}, leaf_rules(self.GROUP))
         assert outcome is not None
         assert not outcome.succeeded

@@ -17,7 +17,6 @@ from airflow.sdk.exceptions import AirflowException, DownstreamTasksSkipped
 from airflow_vertex_provider.runtime import entrypoint
 from airflow_vertex_provider.runtime.protocol import (
     FAILED,
-    NO_RETRY_FILE,
     SKIPPED,
     Reference,
     bash_config,
@@ -595,7 +594,8 @@ def test_no_attempt_runs_after_a_fail_exception(any_container: Container) -> Non
     first = any_container.run(config)
     error, shown = first.error(), first.shown_error()
     assert error["type"] == "AirflowFailException"
-    assert json.loads((first.folder / NO_RETRY_FILE).read_text()) == error
+    left = first.folder.parent / "airflow_no_retry" / f"{first.folder.name}.json"
+    assert json.loads(left.read_text()) == error
     second = any_container.run(config)
     assert (second.error(), second.shown_error()) == (error, shown)
     assert "no hope" in second.stderr
