@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.bases.decorator import DecoratedMappedOperator
 from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput, ListOfDictsExpandInput
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
@@ -37,9 +36,6 @@ from airflow_vertex_provider.runtime import protocol
 
 if TYPE_CHECKING:
     from airflow.sdk import TaskGroup
-
-#: Arguments of every operator, which say how Airflow or the service treats a task.
-_AIRFLOWS = frozenset(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
 
 ExpandInput = DictOfListsExpandInput | ListOfDictsExpandInput
 
@@ -128,9 +124,6 @@ def prototype(operator: MappedOperator, part: MappedPart) -> tuple[Any, str]:
             )
         part.spread = True
         keys = []
-    of_airflow = sorted(set(keys) & _AIRFLOWS) if not decorated else []
-    if of_airflow:
-        return None, f"{', '.join(of_airflow)}, which Airflow itself takes: the same for all instances here"
     arguments: dict[str, Any] = {key: Item(key) for key in keys}
     try:
         if decorated and part.spread:

@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
-from airflow.sdk import DAG, TaskGroup, chain, task, task_group
+from airflow.sdk import DAG, TaskGroup, chain, task
 
 from airflow_vertex_provider import (
     CustomJob,
@@ -804,25 +804,6 @@ class TestRefusals:
                 EmptyOperator(task_id="nothing")
 
         assert [problem.field for problem in refused(build).problems] == ["members"]
-
-    def test_mapped_member(self) -> None:
-        def build() -> None:
-            with group():
-                source.expand(value=[1, 2])
-
-        assert refused(build).problems[0].found == "a mapped task"
-
-    def test_mapped_group_inside(self) -> None:
-        def build() -> None:
-            with group():
-
-                @task_group
-                def inner(value: Any) -> None:
-                    source(value)
-
-                inner.expand(value=[1, 2])
-
-        assert "mapped task group" in str(refused(build))
 
     def test_group_in_group(self) -> None:
         def build() -> None:

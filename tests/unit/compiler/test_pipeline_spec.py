@@ -459,9 +459,9 @@ def test_a_bash_task_is_compiled_like_a_function() -> None:
         "exec-sh"
     ]["container"]
     assert container["command"][:3] == ["python3", "-u", "-c"]
-    assert container["command"][3] == protocol.embedded_source()
     assert "{{" not in container["command"][4]
     config = json.loads(container["command"][4])
+    assert container["command"][3] == protocol.embedded_source(config)
     assert config["packages"] == ["numpy==2"]
     assert config["output"] is True
     assert config["text_output"] is True
