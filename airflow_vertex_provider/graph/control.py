@@ -40,6 +40,9 @@ _SURE_OF_MAPPED = frozenset(
     {ALL_SUCCESS, NONE_FAILED, NONE_FAILED_MIN_ONE_SUCCESS, ALL_DONE, ONE_FAILED, ALWAYS}
 )
 
+#: Most rules of tasks that run nothing that one task may have to look through.
+MAX_PATHS = 100
+
 
 class Control:
     """What the rules of one graph ask for.
@@ -51,17 +54,17 @@ class Control:
         self._tasks: dict[str, Task] = {task.id: task for task in graph.tasks}
         self._loops: dict[str, Loop] = {loop.id: loop for loop in graph.loops}
         self._can_skip: dict[str, bool] = {}
+        self._path_counts: dict[str, int] = {}
         #: Ids of the tasks that some tolerant task stands below.
         self.above_tolerant = self._find_above_tolerant()
 
     def waits_for(self, task_id: str) -> list[str]:
         """Return the tasks that must have ended before ``task_id``, through those that run nothing."""
         task = self._tasks[task_id]
+        looked_through = [self._tasks[empty] for empty in self._through(task)]
         found = dict.fromkeys(self._seen(task))
-        for above in _upstream(task):
-            if self._tasks[above].kind is TaskKind.EMPTY:
-                found.update(dict.fromkeys(self.waits_for(above)))
-        found.update(dict.fromkeys([*task.setups, *(skipper for skipper, _ in task.skipped_by)]))
+        for each in (*looked_through, task):
+            found.update(dict.fromkeys([*each.setups, *(skipper for skipper, _ in each.skipped_by)]))
         return list(found)
 
     def can_skip(self, task_id: str) -> bool:
@@ -128,7 +131,7 @@ class Control:
         ``of`` for one that runs; ``follow`` holds pairs of task id and output.
         """
         task = self._tasks[task_id]
-        upstream = _upstream(task)
+        upstream = self._merged(task) if task.rule == ALL_SUCCESS else _upstream(task)
         return {
             "rule": task.rule,
             "states": [self._state(above, task.rule == ONE_DONE) for above in upstream],
@@ -137,25 +140,44 @@ class Control:
             "follow": [tuple(pair) for pair in task.skipped_by],
         }
 
+    def _merged(self, task: Task) -> tuple[str, ...]:
+        """Return what an ``all_success`` looks at, through such tasks that run nothing.
+
+        It comes to the same, and keeps a ladder of them from being written out path by path.
+        """
+        found: dict[str, None] = {}
+        known: set[str] = set()
+        pending = list(_upstream(task))
+        while pending:
+            above = pending.pop(0)
+            other = self._tasks[above]
+            if other.kind is TaskKind.EMPTY and other.rule == ALL_SUCCESS and _plain(other):
+                if above not in known:
+                    known.add(above)
+                    pending.extend(_upstream(other))
+            else:
+                found[above] = None
+        return tuple(found)
+
     def _state(self, task_id: str, told_apart: bool = False) -> str | dict[str, Any]:
         """Return how the state of a task is found.
 
         :param told_apart: failed and upstream_failed are two things to whoever asks. No value arrives of
             either, but the second follows from the rule.
         """
-        if self._tasks[task_id].kind is TaskKind.EMPTY:
-            return self.expression(task_id)
+        task = self._tasks[task_id]
+        if task.kind is TaskKind.EMPTY:
+            # Always a success in the end; what stands above it does not matter to whoever asks.
+            settled = task.rule in (ALL_DONE, ALWAYS) and _plain(task)
+            return {"rule": ALWAYS} if settled else self.expression(task_id)
         if told_apart and self._may_be_upstream_failed(task_id):
             return {**self.expression(task_id), "of": task_id}
         return task_id
 
     def _tolerant_rule(self, task: Task) -> bool:
-        upstream = _upstream(task)
-        if not upstream:
-            return False
-        return task.rule in protocol.TOLERANT_RULES or any(
-            self._tasks[above].kind is TaskKind.EMPTY and self._tolerant_rule(self._tasks[above])
-            for above in upstream
+        return any(
+            each.rule in protocol.TOLERANT_RULES and bool(each.upstream)
+            for each in (task, *(self._tasks[empty] for empty in self._through(task)))
         )
 
     def _rule_can_skip(self, task: Task) -> bool:
@@ -199,10 +221,32 @@ class Control:
                     task.id, "trigger_rule", repr(task.rule), "one of " + ", ".join(sorted(protocol.RULES))
                 )
                 continue
+            yield from self._size_problems(task)
             yield from self._component_problems(task)
             yield from self._always_problems(task)
             yield from self._mapped_problems(task)
             yield from self._loop_problems(task)
+
+    def _size_problems(self, task: Task) -> Iterator[Problem]:
+        """Refuse a ladder of tasks that run nothing, whose rules would be written out path by path."""
+        paths = self._paths(task.id)
+        if paths > MAX_PATHS and task.kind is not TaskKind.EMPTY:
+            yield Problem(
+                task.id,
+                "upstream",
+                f"{paths} ways through tasks that run nothing, with rules that have to be kept apart",
+                f"at most {MAX_PATHS}: fewer such tasks, or all_success for some",
+            )
+
+    def _paths(self, task_id: str) -> int:
+        """Count the rules that :meth:`expression` would write."""
+        if task_id not in self._path_counts:
+            task = self._tasks[task_id]
+            upstream = self._merged(task) if task.rule == ALL_SUCCESS else _upstream(task)
+            inner = [above for above in upstream if self._tasks[above].kind is TaskKind.EMPTY]
+            settled = task.kind is TaskKind.EMPTY and task.rule in (ALL_DONE, ALWAYS) and _plain(task)
+            self._path_counts[task_id] = 1 if settled else 1 + sum(map(self._paths, inner))
+        return self._path_counts[task_id]
 
     def _component_problems(self, task: Task) -> Iterator[Problem]:
         """Find what the typed values and artifacts of components, which have no "skipped", cannot do."""
@@ -307,14 +351,31 @@ class Control:
     def _takes_from(self, task: Task, others: set[str]) -> bool:
         return any(isinstance(s, FromOutput) and s.task in others for s in task.inputs.values())
 
-    def _seen(self, task: Task) -> Iterator[str]:
-        for above in _upstream(task):
-            if self._tasks[above].kind is TaskKind.EMPTY:
-                yield from self._seen(self._tasks[above])
-            else:
-                yield above
+    def _seen(self, task: Task) -> list[str]:
+        """Return the tasks right above one, those that run nothing looked through."""
+        found: dict[str, None] = {}
+        for each in (task, *(self._tasks[empty] for empty in self._through(task))):
+            running = (above for above in _upstream(each) if self._tasks[above].kind is not TaskKind.EMPTY)
+            found.update(dict.fromkeys(running))
+        return list(found)
+
+    def _through(self, task: Task) -> list[str]:
+        """Return the tasks that run nothing between one and the next that run something above it."""
+        found: dict[str, None] = {}
+        pending = list(_upstream(task))
+        while pending:
+            above = pending.pop(0)
+            if self._tasks[above].kind is TaskKind.EMPTY and above not in found:
+                found[above] = None
+                pending.extend(_upstream(self._tasks[above]))
+        return list(found)
 
 
 def _upstream(task: Task) -> tuple[str, ...]:
     """Return the tasks that the rule looks at; ``always`` looks at none."""
     return () if task.rule == ALWAYS else task.upstream
+
+
+def _plain(task: Task) -> bool:
+    """Tell whether nothing but its rule decides about a task."""
+    return not task.skipped_by and not task.setups

@@ -194,6 +194,23 @@ def test_a_skip_is_seen_through_tasks_that_run_nothing() -> None:
     assert graph.task("g.join").kind is TaskKind.EMPTY
 
 
+@pytest.mark.parametrize(("rule", "rules"), [("all_success", 1), ("all_done", 3), ("none_failed", None)])
+def test_a_ladder_of_tasks_that_run_nothing(rule: str, rules: int | None) -> None:
+    def fill() -> None:
+        above: list[Any] = [may_skip(), first()]
+        for number in range(12):
+            below = [EmptyOperator(task_id=f"{side}{number}", trigger_rule=rule) for side in "ab"]
+            above[0] >> below
+            above[1] >> below
+            above = below
+        above >> use()
+
+    if rules is None:
+        assert "8191 ways through tasks that run nothing" in refused(fill)[-1].found
+    else:
+        assert str(Control(graph_of(fill)).expression("g.use")).count("'rule'") == rules
+
+
 def test_where_the_items_of_a_loop_come_from() -> None:
     def fill() -> None:
         use.override(task_id="known").expand(value=[1, 2])
