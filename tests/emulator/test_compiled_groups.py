@@ -138,7 +138,7 @@ def test_a_teardown_runs_after_a_cancel_and_knows_its_setup(client: Client, tmp_
     started, log = tmp_path / "started", tmp_path / "log"
 
     def fill() -> None:
-        setup = leave.override(task_id="make")(str(log), "made ").as_setup()
+        setup: Any = leave.override(task_id="make")(str(log), "made ").as_setup()
         work = stay(str(started))
         down = leave.override(task_id="delete")(setup, "deleted")
         setup >> work >> down.as_teardown(setups=setup)
