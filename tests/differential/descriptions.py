@@ -15,8 +15,13 @@ WORK = ("ok", "bad", "skip", "plain", "silent", "bash", "bash_bad", "bash_skip")
 FUNCTIONS = """
 @task
 def ok(name, value=None):
+    def made(value):  # of what Airflow hands on of a mapped task, which it cannot store
+        if isinstance(value, list):
+            return [made(item) for item in value]
+        return list(value) if type(value).__name__.startswith("Lazy") else value
+
     MARK(name)
-    return [name, value]
+    return [name, made(value)]
 
 
 @task
@@ -35,8 +40,13 @@ def skip(name, value=None):
 
 @task
 def plain(name, value=None):
+    def made(value):  # of what Airflow hands on of a mapped task, which it cannot store
+        if isinstance(value, list):
+            return [made(item) for item in value]
+        return list(value) if type(value).__name__.startswith("Lazy") else value
+
     MARK(name)
-    return value
+    return made(value)
 
 
 @task
@@ -46,8 +56,13 @@ def silent(name, value=None):
 
 @task
 def each_ok(name, x, value=None):
+    def made(value):  # of what Airflow hands on of a mapped task, which it cannot store
+        if isinstance(value, list):
+            return [made(item) for item in value]
+        return list(value) if type(value).__name__.startswith("Lazy") else value
+
     MARK(f"{name}[{x}]")
-    return [name, x, value]
+    return [name, x, made(value)]
 
 
 @task

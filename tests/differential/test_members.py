@@ -123,11 +123,11 @@ CASES = [
 
         with Group("g"):
             read()
-            t(plain, "rendered", "{{ params.n }}")
+            t(plain, "rendered", "n is {{ params.n }}")
         """,
         options="params={'n': 7, 's': 'x'}",
         conf={"n": 8},
-        xcoms={"g.read": [8, {"n": 8, "s": "x"}], "g.rendered": "8"},
+        xcoms={"g.read": [8, {"n": 8, "s": "x"}], "g.rendered": "n is 8"},
     ),
     Case(
         "conf of the run in a template",
