@@ -27,11 +27,12 @@ MAX_LABEL = 63
 
 _HASH_DIGITS = 8
 _JOB_HASH_DIGITS = 16
-_LOOKS_HASHED = re.compile(r"-x[0-9a-f]{8,}$")
+#: What the compiler appends to a task's name or title for the tasks that it puts beside it.
+_HELPER = r"(?:gate|skipped|done|decision|text|items|follow-\d+|output(?:-.+)?)"
+_HELPER_ENDING = re.compile(rf"(?:-{_HELPER})+$")
+_LOOKS_HASHED = re.compile(rf"-x[0-9a-f]{{8,}}(?:-{_HELPER})*$")
 #: Keys kfp's compiler gives to the sub-DAGs of loops, conditions and exit handlers, and to the whole.
 _RESERVED_TASK_NAME = re.compile(r"(for-loop|condition|condition-branches|exit-handler)-\d+|root")
-#: What the compiler appends to a task's name for the tasks that it puts beside it.
-_OF_ANOTHER = re.compile(r"(.+)-(gate|skipped|done|output|text)")
 #: L04: set by the service on every job.
 _RESERVED_LABEL_KEY = "vertex-ai-pipelines-run-billing-id"
 
@@ -42,7 +43,8 @@ def vertex_names(task_ids: Sequence[str], *, prefix: str = "") -> dict[str, str]
     Runs at parse. A name matches ``[a-z][a-z0-9-]*`` without a double or final dash, so kfp leaves it as
     it is, and has at most 100 characters. A task's name depends on its own id and on the ids that would
     read the same, never on the order or on unrelated tasks: ids that read the same all get a hash of the
-    full id, and so does an id that was cut, that reads as nothing, or that kfp would use for itself.
+    full id, and so does an id that was cut, that reads as nothing, that kfp would use for itself, or that
+    reads like what the compiler puts beside another of the tasks (``fit-gate`` beside ``fit``).
 
     :param task_ids: full Airflow task ids; one that stands twice is one task.
     :param prefix: start of the ids to leave out where an id has it, for example ``"train."``.
@@ -61,7 +63,7 @@ def vertex_names(task_ids: Sequence[str], *, prefix: str = "") -> dict[str, str]
             or len(name) > MAX_TASK_NAME
             or _LOOKS_HASHED.search(name)
             or _RESERVED_TASK_NAME.fullmatch(name)
-            or ((other := _OF_ANOTHER.fullmatch(name)) and other[1] in alike)
+            or _beside_another(name, alike)
         ):
             hashed.append(task_id)
         else:
@@ -85,9 +87,11 @@ def vertex_names(task_ids: Sequence[str], *, prefix: str = "") -> dict[str, str]
 def titles(names: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
     """Map task ids to what people shall read in the service, where that is not the task's name.
 
-    Runs at parse. Line breaks and slashes become blanks, since the service names folders after it. A title
-    that is too long is cut, and one that two tasks want, or that is another's name, gets the task's own name
-    behind it: the service shows tasks by their titles alone.
+    Runs at parse. Line breaks and slashes become blanks, since the service names folders after it. The
+    service shows tasks by their titles alone, so no two may meet, nor what the compiler puts beside a task
+    (``fit-gate`` beside ``fit``). A title gets the task's own name in brackets behind it, which nothing else
+    ends with, if it is too long, if two tasks want it, if it or what stands beside it is another's name, or
+    if it reads like something made here or by the compiler.
 
     :param names: Airflow task id to Vertex name, of all tasks. :param wanted: likewise to the author's title.
     """
@@ -97,14 +101,23 @@ def titles(names: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str
     taken: dict[str, int] = {}
     for text in (*names.values(), *readable.values()):
         taken[text] = taken.get(text, 0) + 1
+    made = tuple(f" ({name})" for name in names.values())
     found = {}
     for task_id, text in readable.items():
         if not text or text == names[task_id]:
             continue
         ending = f" ({names[task_id]})"
         if len(text.encode()) > MAX_TASK_NAME:
-            text = text.encode()[: MAX_TASK_NAME - len(ending)].decode(errors="ignore").rstrip() + ending
-        elif taken[text] > 1 or _LOOKS_HASHED.search(text) or _RESERVED_TASK_NAME.fullmatch(text):
+            room = max(MAX_TASK_NAME - len(ending), 0)
+            text = (text.encode()[:room].decode(errors="ignore").rstrip() + ending).lstrip()
+        elif (
+            taken[text] > 1
+            or text.endswith(made)
+            or _LOOKS_HASHED.search(text)
+            or _HELPER_ENDING.search(text)
+            or _RESERVED_TASK_NAME.fullmatch(text)
+            or any(_beside(name, text) for name in names.values())
+        ):
             text += ending
         found[task_id] = text
     return found
@@ -183,6 +196,19 @@ def label_key(text: str) -> str:
         if len(key) > MAX_LABEL:
             key = _with_hash(key, _digest(text)[:_HASH_DIGITS], MAX_LABEL)
     return key
+
+
+def _beside(name: str, other: str) -> bool:
+    """Tell whether the compiler might give ``name`` to something that it puts beside ``other``."""
+    return name.startswith(f"{other}-") and _HELPER_ENDING.fullmatch(name, len(other)) is not None
+
+
+def _beside_another(name: str, others: Collection[str]) -> bool:
+    """Tell the same of any of ``others``."""
+    return any(
+        name[: dash.start()] in others and _beside(name, name[: dash.start()])
+        for dash in re.finditer("-", name)
+    )
 
 
 def _ascii(text: str) -> str:

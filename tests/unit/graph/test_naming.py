@@ -96,6 +96,66 @@ def test_long_ids_keep_their_end_and_differ() -> None:
     assert all(len(name) == naming.MAX_TASK_NAME for name in names.values())
 
 
+HELPERS = (
+    "gate", "skipped", "done", "decision", "text", "items", "follow-1", "output", "output-weights", "done-done",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", HELPERS)
+def test_a_name_that_reads_like_what_stands_beside_another_task_is_hashed(ending: str) -> None:
+    task_id = f"fit-{ending}"
+    assert naming.vertex_names(["fit", task_id])[task_id].startswith(f"{task_id}-x")
+    assert naming.vertex_names(["other", task_id]) == {"other": "other", task_id: task_id}
+
+
+def test_what_stands_beside_a_hashed_name_is_nobodys_name() -> None:
+    first = naming.vertex_names(["a.b", "a_b"])
+    task_id = f"{first['a.b']}-gate"
+    assert naming.vertex_names(["a.b", "a_b", task_id]) != {**first, task_id: task_id}
+
+
+@pytest.mark.parametrize("ending", HELPERS)
+def test_a_title_does_not_read_like_what_stands_beside_another_task(ending: str) -> None:
+    names = naming.vertex_names(["fit", "other"])
+    assert naming.titles(names, {"other": f"fit-{ending}"}) == {"other": f"fit-{ending} (other)"}
+    both = naming.titles(names, {"fit": "Fit it", "other": f"Fit it-{ending}"})
+    assert both == {"fit": "Fit it", "other": f"Fit it-{ending} (other)"}
+
+
+@pytest.mark.parametrize("ending", HELPERS)
+def test_what_stands_beside_a_title_is_nobodys_name(ending: str) -> None:
+    names = naming.vertex_names(["a", f"fit-{ending}"])
+    assert naming.titles(names, {"a": "fit"}) == {"a": "fit (a)"}
+
+
+def test_a_title_does_not_read_like_one_that_was_made() -> None:
+    names = naming.vertex_names(["a", "b", "c", "d"])
+    made = naming.titles(names, {"a": "fit", "b": "fit", "c": "fit (a)", "d": "fit (a)-gate"})
+    assert made == {"a": "fit (a)", "b": "fit (b)", "c": "fit (a) (c)", "d": "fit (a)-gate (d)"}
+
+
+def test_a_long_title_is_cut_even_if_the_name_is_long() -> None:
+    task_id = "a" * naming.MAX_TASK_NAME
+    made = naming.titles(naming.vertex_names([task_id]), {task_id: "t" * 200})
+    assert made == {task_id: f"({task_id})"}
+
+
+titles_wanted = st.dictionaries(
+    st.sampled_from(["a", "b", "a_gate", "b-gate-done", "fit", "fit-x"]),
+    st.from_regex(r"(a|b|fit)(-gate|-done| \((a|b)\)){0,3}", fullmatch=True),
+)
+
+
+@given(titles_wanted)
+def test_no_two_tasks_and_nothing_beside_them_read_the_same(wanted: dict[str, str]) -> None:
+    names = naming.vertex_names(["a", "b", "a_gate", "b-gate-done", "fit", "fit-x"])
+    made = naming.titles(names, wanted)
+    shown = [made.get(task_id, name) for task_id, name in names.items()]
+    every = [*shown, *(f"{title}-{ending}" for title in shown for ending in ("gate", "done", "gate-done"))]
+    every += [name for task_id, name in names.items() if task_id in made]
+    assert len(set(every)) == len(every)
+
+
 def test_an_id_in_another_script_gets_a_name() -> None:
     names = naming.vertex_names(["模型", "训练"])
     assert all(re.fullmatch(r"task-x[0-9a-f]{8}", name) for name in names.values())
