@@ -70,17 +70,20 @@ def skipped_outcome(message: str, task: TaskSnapshot | None = None) -> Outcome:
 def no_job_outcome(submit_task_id: str, submit_state: str | None) -> Outcome:
     """Tell how a member ends for which there is no pipeline job.
 
-    Its trigger rule lets it start, but what it would follow was never made.
+    Its trigger rule lets it start, but a group starts as one: what it would follow was never made. A member
+    of a group that was skipped is skipped. In all other cases it fails: a task that runs can be nothing else,
+    and a success would hide that the task did not run. A teardown task with a setup task does not come here,
+    since its rule looks at the setup, which did not run either.
 
     :param submit_state: the state of the task that makes the job, as Airflow names it.
     """
+    why = f"Not run: {submit_task_id!r} made no pipeline job"
+    if submit_state:
+        why += f" ({submit_state})"
+    message = f"{why}. A group starts as one: without its job the trigger rules inside let nothing run"
     if submit_state == "skipped":
-        return skipped_outcome(f"The group was skipped: {submit_task_id!r} was")
-    return Outcome(
-        succeeded=False,
-        message=f"There is no pipeline job to follow: {submit_task_id!r} made none"
-        + (f" ({submit_state})" if submit_state else ""),
-    )
+        return skipped_outcome(message)
+    return Outcome(succeeded=False, message=message)
 
 
 def task_outcome(

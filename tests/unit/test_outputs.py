@@ -80,9 +80,9 @@ def test_the_error_of_the_gate_is_told() -> None:
 @pytest.mark.parametrize(
     ("state", "skipped", "text"),
     [
-        ("skipped", True, "group was skipped"),
-        ("failed", False, "made none (failed)"),
-        (None, False, "made none"),
+        ("skipped", True, "made no pipeline job (skipped)"),
+        ("failed", False, "made no pipeline job (failed)"),
+        (None, False, "made no pipeline job."),
     ],
 )
 def test_no_job(state: str | None, skipped: bool, text: str) -> None:

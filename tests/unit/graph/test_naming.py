@@ -97,8 +97,9 @@ def test_long_ids_keep_their_end_and_differ() -> None:
 
 
 HELPERS = (
-    "gate", "skipped", "done", "decision", "text", "items", "follow-1", "output", "output-weights", "done-done",
-)  # fmt: skip
+    *("gate", "skipped", "done", "decision", "text", "items", "follow-1"),
+    *("output", "output-weights", "done-done"),
+)
 
 
 @pytest.mark.parametrize("ending", HELPERS)
