@@ -16,7 +16,7 @@ from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 from airflow.sdk.definitions.xcom_arg import XComArg
 
 from airflow_vertex_provider.closed import ClosedChildren, LateEdges, cycles, unfollowed
-from airflow_vertex_provider.entry import ALWAYS, Entry, always_problems, read_entry
+from airflow_vertex_provider.entry import Entry, always_problems, read_entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError, VertexSettingsError
 from airflow_vertex_provider.graph.model import TaskKind
 from airflow_vertex_provider.graph.reader import Reading, read_group
@@ -258,10 +258,11 @@ def _enter(
     for operator in operators:
         if entry.inner[operator.task_id]:
             continue
-        if entry.rules[operator.task_id] == ALWAYS:
-            for task_id in sorted(operator.upstream_task_ids):
-                operator.upstream_task_ids.discard(task_id)
-                group.dag.get_task(task_id).downstream_task_ids.discard(operator.task_id)
+        if operator.upstream_task_ids:
+            # ALWAYS, which would not even wait for submit. Those above it are below submit, so this does,
+            # and the edges go on telling which tasks are the group's last.
+            operator.trigger_rule = type(all_success)("all_done")
+            continue
         operator.trigger_rule = all_success
         operator.set_upstream(submit)
 

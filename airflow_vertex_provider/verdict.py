@@ -23,6 +23,7 @@ from airflow_vertex_provider.graph.model import (
     Task,
     TaskKind,
 )
+from airflow_vertex_provider.graph.order import ordered
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot
 from airflow_vertex_provider.states import TaskState
@@ -43,7 +44,10 @@ def leaf_rules(graph: Graph) -> dict[str, Any]:
         tasks are not all skipped.
     """
     leaves = _leaves(graph)
-    careful = any(task.teardown or task.rule in protocol.TOLERANT_RULES for task in graph.tasks)
+    careful = any(
+        task.teardown or task.skipped_by or task.rule == ALWAYS or task.rule in protocol.TOLERANT_RULES
+        for task in graph.tasks
+    )
     if not careful and not _may_all_be_skipped(graph, leaves):
         return {}
     loops = {loop.id: loop.items for loop in graph.loops}
@@ -79,7 +83,7 @@ def _rules_of(task: Task) -> dict[str, Any]:
 def _leaves(graph: Graph) -> list[str]:
     """Find the tasks that Airflow judges the group by: the last ones, teardowns aside."""
     counted = [task for task in graph.tasks if not task.teardown] or list(graph.tasks)
-    followed = {above for task in counted if task.rule != ALWAYS for above in task.upstream}
+    followed = {above for task in counted for above in task.upstream}
     return [task.id for task in counted if task.id not in followed and task.kind is not TaskKind.GATE]
 
 
@@ -109,6 +113,8 @@ def leaf_states(job: JobSnapshot, rules: Mapping[str, Any]) -> dict[str, list[st
     :param rules: what :func:`leaf_rules` returned.
     """
     states = _States(job, rules["tasks"], rules["loops"])
+    for task_id in ordered(rules["tasks"], states.above):
+        states.of(task_id)
     return {task_id: list(states.of(task_id).values()) for task_id in rules["leaves"]}
 
 
@@ -139,6 +145,12 @@ class _States:
         self._tasks = tasks
         self._loops = loops
         self._known: dict[str, dict[int | None, str]] = {}
+
+    def above(self, task_id: str) -> Iterator[str]:
+        """Yield the ids of the tasks whose states decide about one."""
+        facts = self._tasks[task_id]
+        yield from facts.get("upstream", [])
+        yield from facts.get("setups", [])
 
     def of(self, task_id: str) -> Mapping[int | None, str]:
         """Return a task's states by iteration; ``None`` stands for a task outside of loops."""

@@ -114,22 +114,8 @@ class Placement:
 
     def _in_order(self) -> list[Task]:
         """Return the running tasks, each behind those whose values or ends it looks at."""
-        ordered: dict[str, Task] = {}
-        open_ids: set[str] = set()
-
-        def visit(task: Task) -> None:
-            if task.id in open_ids:
-                return
-            open_ids.add(task.id)
-            above = {source.task for source in task.inputs.values() if isinstance(source, FromOutput)}
-            for task_id in sorted({*self._control.waits_for(task.id), *above}):
-                visit(self._tasks[task_id])
-            if task.kind is not TaskKind.EMPTY:
-                ordered[task.id] = task
-
-        for task in self._graph.tasks:
-            visit(task)
-        return list(ordered.values())
+        tasks = [self._tasks[task_id] for task_id in self._control.in_order()]
+        return [task for task in tasks if task.kind is not TaskKind.EMPTY]
 
     # One task
 
@@ -330,6 +316,11 @@ class Placement:
         if producer.scope in leaf.scope.path():
             if producer not in leaf.after:
                 leaf.after.append(producer)
+            return
+        around = self.wiring.outermost(producer, leaf)
+        if around.kind == "for-loop":
+            # kfp lets a task wait for a loop without taking what it collects.
+            leaf.after_scopes.append(around)
             return
         taken = {ref.leaf for ref in leaf.inputs.values() if isinstance(ref, Out)}
         ref = self._state_ref(above)

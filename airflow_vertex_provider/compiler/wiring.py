@@ -68,7 +68,8 @@ class Leaf:
     :param inputs: input name to where its value comes from.
     :param outputs: name to type of the parameters it writes.
     :param artifacts: name to artifact type of the artifacts it writes; :param artifact_inputs: likewise in.
-    :param after: tasks that must have ended first, besides those it takes values from.
+    :param after: tasks that must have ended first, besides those it takes values from; :param after_scopes:
+        likewise loops, and the exit handler.
     :param defaults: what an input reads when the task it comes from gave nothing.
     :param tolerant: start when all above have ended, in whatever state.
     """
@@ -167,7 +168,15 @@ class Wiring:
                 raise ValueError(f"{leaf.key}: found an edge from {above.key} in {above.scope.key}")
             _depend(leaf, home, above.key)
         for scope in leaf.after_scopes:
-            leaf.depends.add(scope.key)
+            _depend(leaf, scope.parent or self.root, scope.key)
+
+    def outermost(self, leaf: Leaf, other: Leaf) -> Scope:
+        """Return the outermost DAG around ``leaf`` that ``other`` does not stand in."""
+        home = _common(leaf.scope, other.scope)
+        found = _child(home, leaf.scope)
+        if found is None:
+            raise ValueError(f"{leaf.key}: found in the same DAG as {other.key}")
+        return found
 
     def kind_of(self, ref: Ref, scope: Scope) -> str:
         """Return the type of a value as a task in ``scope`` sees it."""

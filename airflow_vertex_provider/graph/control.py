@@ -24,6 +24,7 @@ from airflow_vertex_provider.graph.model import (
     Task,
     TaskKind,
 )
+from airflow_vertex_provider.graph.order import circle, ordered
 from airflow_vertex_provider.runtime import protocol
 
 ALWAYS = "always"
@@ -37,7 +38,8 @@ TEARDOWN_RULE = "all_done_setup_success"
 
 #: Rules that say the same of a mapped task whatever number of its instances failed.
 _SURE_OF_MAPPED = frozenset(
-    {ALL_SUCCESS, NONE_FAILED, NONE_FAILED_MIN_ONE_SUCCESS, ALL_DONE, ONE_FAILED, ALWAYS}
+    # Teardowns look at setups alone, none of which is mapped.
+    {ALL_SUCCESS, NONE_FAILED, NONE_FAILED_MIN_ONE_SUCCESS, ALL_DONE, ONE_FAILED, ALWAYS, TEARDOWN_RULE}
 )
 
 #: Most rules of tasks that run nothing that one task may have to look through.
@@ -53,8 +55,11 @@ class Control:
     def __init__(self, graph: Graph) -> None:
         self._tasks: dict[str, Task] = {task.id: task for task in graph.tasks}
         self._loops: dict[str, Loop] = {loop.id: loop for loop in graph.loops}
+        self._order = ordered(self._tasks, self._above)
         self._can_skip: dict[str, bool] = {}
-        self._path_counts: dict[str, int] = {}
+        for task_id in self._order:
+            task = self._tasks[task_id]
+            self._can_skip[task_id] = task.may_skip or self._rule_can_skip(task)
         #: Ids of the tasks that some tolerant task stands below.
         self.above_tolerant = self._find_above_tolerant()
 
@@ -67,13 +72,24 @@ class Control:
             found.update(dict.fromkeys([*each.setups, *(skipper for skipper, _ in each.skipped_by)]))
         return list(found)
 
+    def in_order(self) -> list[str]:
+        """Return the ids of all tasks, each behind those whose ends or values it looks at."""
+        return list(self._order)
+
+    def _above(self, task_id: str) -> Iterator[str]:
+        task = self._tasks[task_id]
+        yield from _upstream(task)
+        yield from task.setups
+        yield from (skipper for skipper, _ in task.skipped_by)
+        yield from (
+            source.task
+            for source in task.inputs.values()
+            if isinstance(source, FromOutput) and source.task in self._tasks
+        )
+
     def can_skip(self, task_id: str) -> bool:
         """Tell whether a task may end skipped, by its own wish or by its rule."""
-        if task_id not in self._can_skip:
-            self._can_skip[task_id] = False  # a circle of edges is refused elsewhere
-            task = self._tasks[task_id]
-            self._can_skip[task_id] = task.may_skip or self._rule_can_skip(task)
-        return self._can_skip[task_id]
+        return self._can_skip.get(task_id, False)  # not known yet: of a circle, which is refused elsewhere
 
     def seen_skipped(self, above: str, below: str) -> bool:
         """Tell whether ``below`` may see ``above`` skipped; a loop over nothing counts as that."""
@@ -134,7 +150,7 @@ class Control:
         upstream = self._merged(task) if task.rule == ALL_SUCCESS else _upstream(task)
         return {
             "rule": task.rule,
-            "states": [self._state(above, task.rule == ONE_DONE) for above in upstream],
+            "states": [self._state(above, self._told_apart(task, above)) for above in upstream],
             "setup_states": [self._state(above) for above in upstream if self._tasks[above].setup],
             "setups": [self._state(setup) for setup in task.setups],
             "follow": [tuple(pair) for pair in task.skipped_by],
@@ -165,14 +181,11 @@ class Control:
         :param told_apart: failed and upstream_failed are two things to whoever asks. No value arrives of
             either, but the second follows from the rule.
         """
-        task = self._tasks[task_id]
-        if task.kind is TaskKind.EMPTY:
-            # Always a success in the end; what stands above it does not matter to whoever asks.
-            settled = task.rule in (ALL_DONE, ALWAYS) and _plain(task)
-            return {"rule": ALWAYS} if settled else self.expression(task_id)
-        if told_apart and self._may_be_upstream_failed(task_id):
-            return {**self.expression(task_id), "of": task_id}
-        return task_id
+        if self._settled(task_id):
+            return {"rule": ALWAYS, "states": [], "setup_states": [], "setups": [], "follow": []}
+        if self._tasks[task_id].kind is TaskKind.EMPTY:
+            return self.expression(task_id)
+        return {**self.expression(task_id), "of": task_id} if told_apart else task_id
 
     def _tolerant_rule(self, task: Task) -> bool:
         return any(
@@ -215,38 +228,57 @@ class Control:
 
     def problems(self) -> Iterator[Problem]:
         """Find the rules that a pipeline cannot keep exactly."""
+        locked = circle(self._tasks, lambda task_id: self._tasks[task_id].upstream)
+        if locked:
+            yield Problem(
+                locked[0], "edges", f"a circle: {', '.join(locked)}", "edges that lead back to no task"
+            )
+            return
+        yield from self._size_problems()
         for task in self._tasks.values():
             if task.rule not in protocol.RULES:
                 yield Problem(
                     task.id, "trigger_rule", repr(task.rule), "one of " + ", ".join(sorted(protocol.RULES))
                 )
                 continue
-            yield from self._size_problems(task)
             yield from self._component_problems(task)
             yield from self._always_problems(task)
             yield from self._mapped_problems(task)
             yield from self._loop_problems(task)
 
-    def _size_problems(self, task: Task) -> Iterator[Problem]:
-        """Refuse a ladder of tasks that run nothing, whose rules would be written out path by path."""
-        paths = self._paths(task.id)
-        if paths > MAX_PATHS and task.kind is not TaskKind.EMPTY:
-            yield Problem(
-                task.id,
-                "upstream",
-                f"{paths} ways through tasks that run nothing, with rules that have to be kept apart",
-                f"at most {MAX_PATHS}: fewer such tasks, or all_success for some",
-            )
+    def _size_problems(self) -> Iterator[Problem]:
+        """Refuse rules that would have to be written out path by path."""
+        for task_id, paths in self._count_paths().items():
+            if paths > MAX_PATHS and self._tasks[task_id].kind is not TaskKind.EMPTY:
+                yield Problem(
+                    task_id,
+                    "upstream",
+                    f"{paths} ways through tasks that run nothing, or that one_done tells apart",
+                    f"at most {MAX_PATHS}: fewer such tasks, or all_success for some",
+                )
 
-    def _paths(self, task_id: str) -> int:
-        """Count the rules that :meth:`expression` would write."""
-        if task_id not in self._path_counts:
+    def _count_paths(self) -> dict[str, int]:
+        """Count the rules that :meth:`expression` would write for each task."""
+        counts: dict[str, int] = {}
+        for task_id in self._order:
             task = self._tasks[task_id]
             upstream = self._merged(task) if task.rule == ALL_SUCCESS else _upstream(task)
-            inner = [above for above in upstream if self._tasks[above].kind is TaskKind.EMPTY]
-            settled = task.kind is TaskKind.EMPTY and task.rule in (ALL_DONE, ALWAYS) and _plain(task)
-            self._path_counts[task_id] = 1 if settled else 1 + sum(map(self._paths, inner))
-        return self._path_counts[task_id]
+            inner = [
+                above
+                for above in upstream
+                if self._tasks[above].kind is TaskKind.EMPTY or self._told_apart(task, above)
+            ]
+            counts[task_id] = 1 + sum(counts.get(above, 0) for above in inner if not self._settled(above))
+        return counts
+
+    def _settled(self, task_id: str) -> bool:
+        """Tell whether a task that runs nothing is a success in the end whatever stands above it."""
+        task = self._tasks[task_id]
+        return task.kind is TaskKind.EMPTY and task.rule in (ALL_DONE, ALWAYS) and _plain(task)
+
+    def _told_apart(self, task: Task, above: str) -> bool:
+        """Tell whether failed and upstream_failed of ``above`` are two things to ``task``."""
+        return task.rule == ONE_DONE and self._may_be_upstream_failed(above)
 
     def _component_problems(self, task: Task) -> Iterator[Problem]:
         """Find what the typed values and artifacts of components, which have no "skipped", cannot do."""

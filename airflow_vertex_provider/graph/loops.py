@@ -98,8 +98,8 @@ class _Builder:
             source = self._from_gate(root)
         else:
             source = self._items.at_submit()
-        for task_id in inner:
-            if task_id in self._result.tasks and self._result.tasks[task_id].loop is None:
+        for task_id in self._items.must_be_mappable():
+            if task_id in self._result.tasks:
                 self._change(task_id, mapped_over=True)
         self._result.loops.append(
             Loop(
@@ -163,11 +163,7 @@ class _Builder:
                     *(above for above in task.upstream if above in self._inside),
                     *([gate_id] if self._outside[task.id] or task in self._roots else []),
                 ),
-                **(
-                    {"rule": ALL_SUCCESS, "setups": (), "skipped_by": ()}
-                    if task in self._roots
-                    else {"skipped_by": self._own_skippers(task)}
-                ),
+                **({"rule": ALL_SUCCESS, "setups": (), "skipped_by": ()} if task in self._roots else {}),
             )
         self._result.tasks[gate_id] = Task(
             id=gate_id,
@@ -196,9 +192,6 @@ class _Builder:
                     relayed[output] = taken
                 inputs[name] = FromOutput(gate_id, output)
         return inputs
-
-    def _own_skippers(self, task: Task) -> tuple[tuple[str, str], ...]:
-        return tuple(pair for pair in task.skipped_by if pair[0] in self._inside)
 
     def _change(self, task_id: str, **payload: Any) -> None:
         task = self._result.tasks[task_id]
@@ -265,7 +258,7 @@ class _Builder:
                     f"{task.rule!r} with {_listed(outside)} outside the mapped task group above it",
                     "all_success, or no such edge",
                 )
-            if any(skipper not in self._inside for skipper, _ in task.skipped_by) and not is_root:
+            if task.skipped_by and not is_root:
                 yield Problem(
                     task.id,
                     "upstream",

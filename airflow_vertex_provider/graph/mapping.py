@@ -228,6 +228,19 @@ class ItemsReader:
         ids = [operator.task_id for operator in references(self.part.expand_input)]
         return [task_id for task_id in ids if task_id in self._members.operators]
 
+    def must_be_mappable(self) -> list[str]:
+        """Return the ids of members whose value Airflow itself refuses when it is no list, tuple or dict.
+
+        Of a task in a mapped task group every value, of a mapped task none; and a value that is one item
+        of a literal list may be anything.
+        """
+        ids = {operator.task_id for operator, _ in self.part.expand_input.iter_references()}
+        return [
+            task_id
+            for task_id in self.inner()
+            if task_id in ids and not isinstance(self._members.operators[task_id], MappedOperator)
+        ]
+
     def at_submit(self) -> FromParameter:
         """Return the run parameter that holds the items; only if no member's output is mapped over."""
         expand_input = self.part.expand_input

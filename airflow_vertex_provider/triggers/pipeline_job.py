@@ -378,6 +378,8 @@ class VertexMemberTrigger(_WaitTrigger):
         if not self.push_value or outcome.value_text is None:
             return {}
         value = read_value(outcome.value_text, lambda uri: self.identity.hook().read_gcs(uri))
+        if value is None:  # Airflow pushes nothing then, with multiple_outputs either.
+            return {}
         xcoms = {RETURN_VALUE: value}
         if self.multiple_outputs:
             if not isinstance(value, dict):

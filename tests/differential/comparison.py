@@ -1,16 +1,25 @@
 """The outcomes of both sides in, their differences out, in words.
 
-Everything is compared exactly, but for tasks whose outcome depends, in Airflow, on which task ends first.
-Those are found by running Airflow once more with patient trigger rules (see bench.py): a task that ends
-otherwise then is such a task. It must have ended one way or the other; what is below it is not compared.
+Everything is compared exactly: the state of the run, states, XComs and runs of tasks. Two kinds of tasks are
+left out, and all below them with them:
+
+- those whose outcome depends, in Airflow, on which task ends first. They are found by running Airflow once
+  more with patient trigger rules (see bench.py): a task that ends otherwise then is such a task. It must have
+  ended one way or the other.
+- those that docs/translation.md makes an exception of ("The group starts as one"): where what stands above
+  the group failed or was skipped, the members that Airflow alone would run in spite of that. They must not
+  have run here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from tests.differential.laboratory import Outcome
+
+#: States of tasks that did not run; a mirror that its rule starts without a job has no other than failed.
+NOT_RUN = ("skipped", "upstream_failed", "failed")
 
 
 @dataclass(frozen=True)
@@ -19,41 +28,75 @@ class Comparison:
 
     :param differences: a line each; empty if the sides agree.
     :param timed: task instances that were not compared, since their outcome depends on timing.
+    :param unstarted: likewise, since the group did not start, where Airflow alone runs some tasks.
     :param compared: how many task instances were compared.
     """
 
     differences: list[str]
     timed: frozenset[str] = frozenset()
+    unstarted: frozenset[str] = frozenset()
     compared: int = 0
 
 
-def compare(airflow: Outcome, vertex: Outcome, patient: Callable[[], Outcome]) -> Comparison:
-    """Compare the two sides; ``patient`` is called only if they differ."""
+def compare(
+    airflow: Outcome, vertex: Outcome, patient: Callable[[], Outcome], apart: Collection[str] = ()
+) -> Comparison:
+    """Compare the two sides; ``patient`` is called only if they differ.
+
+    :param apart: tasks that docs/translation.md makes an exception of for another reason; not compared
+        either, nor what is below them.
+    """
     if vertex.error:
         return Comparison([f"the Vertex side cannot be run: {vertex.error.strip().splitlines()[-1]}"])
-    differences = _differences(airflow, vertex, frozenset())
+    excepted = _instances(_below(set(apart), airflow.downstream), airflow, vertex)
+    unstarted: frozenset[str] = frozenset()
+    ran: list[str] = []
+    if not vertex.started:
+        names, ran = _unstarted(airflow, vertex)
+        unstarted = _instances(_below(names, airflow.downstream), airflow, vertex)
+        excepted |= unstarted
+    differences = ran + _differences(airflow, vertex, excepted)
+    count = len(airflow.states) - len(excepted)
     if not differences:
-        return Comparison([], compared=len(airflow.states))
+        return Comparison([], unstarted=unstarted, compared=count)
     other = patient()
-    if not _differences(other, vertex, frozenset()):
-        timed = frozenset(_changed(airflow, other))
-        return Comparison([], timed, len(airflow.states))
     changed = _changed(airflow, other)
-    below = _below(changed, airflow.downstream)
-    timed = frozenset(
-        name for name in {*airflow.states, *other.states, *vertex.states} if _task(name) in below
-    )
-    left = _differences(airflow, vertex, timed)
-    for name in sorted(changed):
+    if not ran + _differences(other, vertex, excepted):
+        return Comparison([], frozenset(changed), unstarted, count)
+    timed = _instances(_below(changed, airflow.downstream), airflow, other, vertex)
+    left = ran + _differences(airflow, vertex, timed | excepted)
+    for name in sorted(changed - excepted):
         found = vertex.states.get(name)
         allowed = {airflow.states.get(name), other.states.get(name)}
         if _task(name) not in _below_only(changed, airflow.downstream) and found not in allowed:
             left.append(f"state of {name}: Airflow {sorted(map(str, allowed))}, Vertex {found}")
-    return Comparison(left, timed, len(airflow.states) - len(timed))
+    return Comparison(left, timed, unstarted, len(airflow.states) - len(timed | excepted))
+
+
+def _unstarted(airflow: Outcome, vertex: Outcome) -> tuple[set[str], list[str]]:
+    """Find the members that Airflow alone runs, or ends otherwise, since what failed is not above them.
+
+    :return: their names, and a line for each that did run on the Vertex side.
+    """
+    found, lines = set(), []
+    for name in airflow.states:
+        if not name.startswith("g."):
+            continue
+        mark = name.rpartition(".")[2]
+        if vertex.marks.get(mark):
+            lines.append(f"{name} ran though its group did not start")
+        if airflow.states[name] != vertex.states.get(name):
+            found.add(name)
+            if vertex.states.get(_task(name), vertex.states.get(name)) not in NOT_RUN:
+                lines.append(f"state of {name} in a group that did not start: {vertex.states.get(name)}")
+    return found, lines
 
 
 def _differences(airflow: Outcome, vertex: Outcome, left_out: frozenset[str]) -> list[str]:
     lines = []
+    # What was left out may have made the run a success or a failure.
+    if not left_out and airflow.run_state != vertex.run_state:
+        lines.append(f"state of the run: Airflow {airflow.run_state}, Vertex {vertex.run_state}")
     for name in sorted({*airflow.states, *vertex.states} - left_out):
         here, there = airflow.states.get(name, "no such task"), vertex.states.get(name, "no such task")
         if here != there:
@@ -81,6 +124,11 @@ def _changed(airflow: Outcome, patient: Outcome) -> set[str]:
         if airflow.states.get(name) != patient.states.get(name)
         or airflow.xcoms.get(name) != patient.xcoms.get(name)
     }
+
+
+def _instances(tasks: Collection[str], *outcomes: Outcome) -> frozenset[str]:
+    """Return the instances of these tasks on any side."""
+    return frozenset(name for outcome in outcomes for name in outcome.states if _task(name) in tasks)
 
 
 def _below(names: set[str], downstream: dict[str, list[str]]) -> set[str]:

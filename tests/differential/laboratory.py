@@ -81,6 +81,7 @@ class Outcome:
     :param xcoms: task instance to its XComs by key; each value as text that tells types apart.
     :param marks: name of a mark to how often it was left.
     :param error: why the DAG could not be read or run, if so; ``refused`` tells that the group refused it.
+    :param started: whether every Vertex group of the DAG made its job.
     """
 
     run_state: str = ""
@@ -89,6 +90,7 @@ class Outcome:
     marks: dict[str, int] = field(default_factory=dict)
     error: str = ""
     refused: bool = False
+    started: bool = True
     seconds: float = 0.0
     downstream: dict[str, list[str]] = field(default_factory=dict)
     log: str = ""
@@ -181,6 +183,9 @@ class Laboratory:
             marks=counted,
             error=answer["error"],
             refused=answer["refused"],
+            started=all(
+                state == "success" for name, state in answer["states"].items() if name.endswith(ADDED_TASKS[0])
+            ),
             seconds=answer["seconds"],
             downstream=answer["downstream"],
             log=answer["log"],

@@ -531,6 +531,50 @@ CASES = [
             total(flaky.expand(x=[1, 2]))
         """,
     ),
+    mapped(
+        "a key of what a mapped group gives",
+        """
+        @task(multiple_outputs=True)
+        def two(v):
+            return {"left": v if v > 1 else None, "right": v} if v < 3 else None if v == 4 else {"right": v}
+
+        @task_group
+        def pair(v):
+            return two(v)
+
+        with Group("g"):
+            total(pair.expand(v=[1, 2, 3, 4])["left"])
+            each_of = two.override(task_id="each_of").expand(v=[1, 2, 3, 4])
+            total.override(task_id="of_tasks")(each_of["left"])
+        """,
+        xcoms={"g.total": [None, 2], "g.of_tasks": [None, 2]},
+    ),
+    mapped(
+        "mapped over a task of a mapped group",
+        """
+        @task
+        def several(v):
+            MARK(f"several[{v}]")
+            return [None, {"a": 1}, "text", None][v]
+
+        @task_group
+        def pair(v):
+            return several(v)
+
+        with Group("g"):
+            total(each.expand(x=pair.expand(v=[1, 2, 3])))
+        """,
+        failed="g.pair.several[1] g.pair.several[2]",
+        upstream_failed="g.each g.total",
+    ),
+    mapped(
+        "outputs as items of a literal list",
+        """
+        with Group("g"):
+            total(each.expand(x=[make(5), 6, make.override(task_id="none")(None)]))
+        """,
+        xcoms={"g.total": [[5, "each"], [6, "each"], [None, "each"]]},
+    ),
 ]
 
 

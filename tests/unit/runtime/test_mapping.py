@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from airflow_vertex_provider.exceptions import VertexValueError
 from airflow_vertex_provider.runtime import entrypoint
 from airflow_vertex_provider.runtime.protocol import (
+    SKIPPED,
     constant,
     decode,
     encode,
@@ -160,3 +161,19 @@ def test_what_has_no_order_cannot_be_joined(form: str, value: Any) -> None:
         entrypoint.VertexRuntimeError, match=f"expects a sequence or dict, not {type(value).__name__}"
     ):
         resolved({form: [from_input("v0")]}, [value])
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [(None, [{"a": None, "b": 1}, {"a": 2}, {}]), ("a", [None, 2]), ("b", [1]), ("c", [])],
+)
+def test_collected_values_are_those_that_were_pushed(key: str | None, expected: list[Any]) -> None:
+    values = [{"a": None, "b": 1}, None, {"a": 2}, {}]
+    inputs = {"x": [*map(encode, values), SKIPPED]}
+    node = from_input("x") if key is None else from_input("x", get=key)
+    assert entrypoint.resolve(node, inputs) == expected
+
+
+def test_collected_values_have_keys_only_if_they_are_dicts() -> None:
+    with pytest.raises(entrypoint.VertexRuntimeError, match="key 'a' is wanted, but the value is no dict"):
+        entrypoint.resolve(from_input("x", get="a"), {"x": [encode("abc")]})

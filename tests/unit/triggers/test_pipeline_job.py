@@ -18,6 +18,8 @@ from airflow_vertex_provider.operators.pipeline_job import (
     SubmitVertexPipelineOperator,
     WaitVertexPipelineOperator,
 )
+from airflow_vertex_provider.outputs import Outcome
+from airflow_vertex_provider.runtime.protocol import SKIPPED
 from airflow_vertex_provider.sensors.pipeline_job import VertexPipelineJobSensor
 from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger, VertexPipelineJobTrigger
 from airflow_vertex_provider.triggers.watcher import Watch
@@ -83,6 +85,18 @@ def test_member_triggers(hook: VertexPipelineHook) -> None:
     first, second = asyncio.run(both())
     assert first["outcome"]["value_text"] == "[1]"
     assert second["outcome"]["value_text"] == '{"got":[1]}'
+
+
+@pytest.mark.parametrize("multiple_outputs", [False, True])
+@pytest.mark.parametrize(
+    ("text", "pushed"),
+    [("null", {}), (SKIPPED, {}), ('{"a":null}', {"return_value": {"a": None}})],
+)
+def test_none_is_no_xcom(text: str, pushed: dict[str, Any], multiple_outputs: bool) -> None:
+    trigger = VertexMemberTrigger(job_name="j", task_name="t", multiple_outputs=multiple_outputs)
+    if multiple_outputs and pushed:
+        pushed = {**pushed, "a": None}
+    assert trigger._value_xcoms(Outcome(succeeded=True, message="", value_text=text)) == pushed
 
 
 @task
