@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.entry import ALL_SUCCESS, Entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
+from airflow_vertex_provider.graph.control import Control
 from airflow_vertex_provider.graph.model import Graph
 from airflow_vertex_provider.verdict import leaf_rules
 
@@ -138,6 +139,9 @@ class LateEdges:
         for item in self._submit.graph["tasks"]:
             if item["id"] == task_id:
                 item["upstream"] = sorted({*item["upstream"], other})
+        problems = list(Control(Graph.from_dict(self._submit.graph)).problems())
+        if problems:
+            raise VertexGroupError(self._group.dag.dag_id, str(self._group.group_id), problems)
         if self._wait is not None:
             outputs = {name: task for name, task in self._wait.output_tasks.items() if name != other}
             rules = leaf_rules(Graph.from_dict(self._submit.graph))
@@ -159,8 +163,14 @@ class LateEdges:
         if other not in self._entry.rules:
             for item in self._submit.graph["tasks"]:
                 if item["id"] == task_id and "ids" in item["payload"]:
-                    item["payload"]["ids"] = sorted({*item["payload"]["ids"], other})
+                    item["payload"]["ids"] = sorted({*item["payload"]["ids"], *self._with_groups(other)})
         return True
+
+    def _with_groups(self, task_id: str) -> set[str]:
+        """Return an outer task's id and those of the task groups that begin with it."""
+        groups = self._group.dag.task_group.get_task_group_dict().items()
+        begun = {str(name) for name, group in groups if any(root.task_id == task_id for root in group.roots)}
+        return {task_id, *begun} - {"None"}
 
     def _refuse(self, task_id: str, found: str, allowed: str) -> None:
         raise VertexGroupError(

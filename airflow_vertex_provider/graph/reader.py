@@ -340,7 +340,7 @@ def _setups(
 
     With all_success whatever lies between them and the task has looked already.
     """
-    if rule == "all_success":
+    if rule == "all_success" or not any(each.operator.is_setup for each in members.values()):
         return ()
     setups = {setup.task_id for setup in member.operator.get_upstreams_only_setups()}
     return tuple(sorted(setups.intersection(members).difference(upstream)))

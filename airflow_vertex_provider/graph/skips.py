@@ -79,7 +79,7 @@ def read_follows(
         for follower in followers:
             rule = rule_of(operators[follower])
             description = {
-                "keep": _keep(group, operators[follower]) if kind == "branch" else None,
+                "keep": _keep(group, operator, operators[follower]) if kind == "branch" else None,
                 "if_skipped": "skip" if rule == ALL_SUCCESS else "run",
             }
             name = next((name for name, known in outputs.items() if known == description), None)
@@ -105,16 +105,21 @@ def _needs_telling(operators: Mapping[str, Any], task_id: str, below: set[str], 
     return bool(elsewhere) and task_id in observed
 
 
-def _keep(group: TaskGroup, follower: Any) -> list[str]:
+def _keep(group: TaskGroup, skipper: Any, follower: Any) -> list[str]:
     """Return the ids that, chosen by a branch, let the follower run: its own, those above it, and groups."""
-    ids = {follower.task_id, *follower.get_flat_relative_ids(upstream=True)}
-    for group_id, other in group.dag.task_group.get_task_group_dict().items():
-        if group_id is not None and any(root.task_id in ids for root in other.roots):
-            ids.add(group_id)
-    return sorted(ids)
+    below = skipper.get_flat_relative_ids(upstream=False)
+    above = follower.get_flat_relative_ids(upstream=True)
+    return sorted(_with_groups(group, {follower.task_id, *(above & below)}))
 
 
-def branch_ids(group: TaskGroup, operator: Any, operators: Iterable[str]) -> list[str]:
-    """Return the ids that a branch may name: everything in the group, and what follows it outside."""
-    groups = [str(inner.group_id) for inner in group.get_task_group_dict().values()]
-    return sorted({*operators, *groups, *operator.downstream_task_ids})
+def branch_ids(group: TaskGroup, operator: Any, operators: Collection[str]) -> list[str]:
+    """Return the ids that a branch may name: what stands below it in the group, and next to it outside."""
+    below = operator.get_flat_relative_ids(upstream=False).intersection(operators)
+    return sorted(_with_groups(group, {*below, *operator.downstream_task_ids}))
+
+
+def _with_groups(group: TaskGroup, ids: set[str]) -> set[str]:
+    """Add the ids of the task groups that begin with one of the tasks, as a branch may choose a group."""
+    groups = group.dag.task_group.get_task_group_dict().items()
+    begun = {str(group_id) for group_id, other in groups if any(root.task_id in ids for root in other.roots)}
+    return ids | begun - {"None"}

@@ -211,6 +211,26 @@ def test_a_ladder_of_tasks_that_run_nothing(rule: str, rules: int | None) -> Non
         assert str(Control(graph_of(fill)).expression("g.use")).count("'rule'") == rules
 
 
+def test_a_group_of_any_length() -> None:
+    def fill() -> None:
+        above: Any = first()
+        for number in range(400):
+            above = use.override(task_id=f"use{number}")(above)
+        use.override(task_id="clean", trigger_rule="all_done")(above)
+
+    graph = graph_of(fill)
+    assert Control(graph).in_order()[-1] == "g.clean"
+
+
+def test_a_circle() -> None:
+    def fill() -> None:
+        a, b = (EmptyOperator(task_id=name, trigger_rule="none_failed") for name in "ab")
+        a >> b >> a
+        b >> first()
+
+    assert "a circle: g.a, g.b" in refused(fill)[0].found
+
+
 def test_where_the_items_of_a_loop_come_from() -> None:
     def fill() -> None:
         use.override(task_id="known").expand(value=[1, 2])
@@ -245,9 +265,9 @@ def test_a_branch_says_who_keeps_each_follower_running() -> None:
     graph = graph_of(fill)
     follow = graph.task("g.choose").payload["follow"]
     (_, to_a), (_, to_b) = graph.task("g.a").skipped_by[0], graph.task("g.b").skipped_by[0]
-    assert follow[to_a]["keep"] == ["g", "g.a", "g.choose"]
-    assert follow[to_b]["keep"] == ["g", "g.a", "g.b", "g.choose"]
-    assert graph.task("g.choose").payload["ids"] == ["g", "g.a", "g.b", "g.choose"]
+    assert follow[to_a]["keep"] == ["g.a"]
+    assert follow[to_b]["keep"] == ["g.a", "g.b"]
+    assert graph.task("g.choose").payload["ids"] == ["g.a", "g.b"]
 
 
 def test_names_and_docs_reach_the_pipeline() -> None:
