@@ -18,9 +18,6 @@ from dataclasses import dataclass
 
 from tests.differential.laboratory import Outcome
 
-#: States of tasks that did not run; a mirror that its rule starts without a job has no other than failed.
-NOT_RUN = ("skipped", "upstream_failed", "failed")
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -74,22 +71,25 @@ def compare(
 
 
 def _unstarted(airflow: Outcome, vertex: Outcome) -> tuple[set[str], list[str]]:
-    """Find the members that Airflow alone runs, or ends otherwise, since what failed is not above them.
+    """Find the members of ``g`` that Airflow alone runs though the group did not start.
+
+    Where its first tasks do not run for different reasons, one of them the reason here, that is all members.
 
     :return: their names, and a line for each that did run on the Vertex side.
     """
-    found, lines = set(), []
-    for name in airflow.states:
-        if not name.startswith("g."):
-            continue
-        mark = name.rpartition(".")[2]
-        if vertex.marks.get(mark):
-            lines.append(f"{name} ran though its group did not start")
-        if airflow.states[name] != vertex.states.get(name):
-            found.add(name)
-            if vertex.states.get(_task(name), vertex.states.get(name)) not in NOT_RUN:
-                lines.append(f"state of {name} in a group that did not start: {vertex.states.get(name)}")
-    return found, lines
+    members = {name for name in airflow.states if name.startswith("g.")}
+    followers = {below for name in members for below in airflow.downstream.get(_task(name), ())}
+    ran_there, ran_here = ({_task(mark) for mark in side.marks} for side in (airflow, vertex))
+    ran = {
+        name
+        for name in members
+        if airflow.states[name] not in ("skipped", "upstream_failed") or _mark(name) in ran_there
+    }
+    reasons = {airflow.states[name] for name in members - ran if _task(name) not in followers}
+    lines = [
+        f"{name} ran though its group did not start" for name in sorted(members) if _mark(name) in ran_here
+    ]
+    return (members if len(reasons) > 1 else ran), lines
 
 
 def _differences(airflow: Outcome, vertex: Outcome, left_out: frozenset[str]) -> list[str]:
@@ -107,7 +107,7 @@ def _differences(airflow: Outcome, vertex: Outcome, left_out: frozenset[str]) ->
             for key in sorted({*values, *others})
             if values.get(key) != others.get(key)
         ]
-    unknown = {_task(name).rpartition(".")[2] for name in left_out}
+    unknown = {_mark(name) for name in left_out}
     # A mark has the name of its task, and may say in brackets of which instance.
     return lines + [
         f"runs of {mark}: Airflow {airflow.marks.get(mark, 0)}, Vertex {vertex.marks.get(mark, 0)}"
@@ -146,6 +146,11 @@ def _below_only(names: set[str], downstream: dict[str, list[str]]) -> set[str]:
                 found.add(task)
                 left.append(task)
     return found
+
+
+def _mark(name: str) -> str:
+    """Return how a task's mark begins."""
+    return _task(name).rpartition(".")[2]
 
 
 def _task(name: str) -> str:

@@ -125,6 +125,7 @@ class Member:
     :param over: what a mapped task is mapped over: text of a literal, or a name in angle brackets.
     :param item: whether it takes the item of the mapped group around it.
     :param choice: numbers that choose among what is directly below a branch.
+    :param after_group: it comes after the whole group.
     """
 
     name: str
@@ -140,6 +141,7 @@ class Member:
     machine: bool = False
     setup: bool = False
     teardown_of: str = ""
+    after_group: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,27 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Before:
+    """A task before the group.
+
+    :param above: names of such tasks that it comes after.
+    :param below: names of members that come after it, or ``g`` for the whole group.
+    """
+
+    name: str
+    kind: str
+    above: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Description:
-    """A whole DAG: the values made before the group, the group, and what comes after it."""
+    """A whole DAG: values made and tasks that stand before the group, the group, and what comes after it."""
 
     nodes: tuple[Member | Group, ...]
     given: dict[str, str] = field(default_factory=dict)
     after: tuple[Member, ...] = ()
+    before: tuple[Before, ...] = ()
 
 
 def walk(nodes: Sequence[Member | Group], path: str = "g") -> Iterator[tuple[str, Member | Group]]:
@@ -193,10 +210,19 @@ class _Writer:
     def lines(self) -> Iterator[str]:
         for name, literal in self._description.given.items():
             yield f"v[{name!r}] = plain.override(task_id={name!r})({name!r}, {literal})"
-        yield 'with Group("g"):'
+        for outer in self._description.before:
+            yield f"v[{outer.name!r}] = {outer.kind}.override(task_id={outer.name!r})({outer.name!r})"
+            yield from self._edges(outer.name, outer.above)
+        yield 'with Group("g") as g:'
         yield from _indented(self._nodes(self._description.nodes))
+        yield "v['g'] = g"
+        for outer in self._description.before:
+            for name in outer.below:
+                yield from self._edges(name, [outer.name])
         for member in self._description.after:
             yield from self._member(member)
+            if member.after_group:
+                yield from self._edges(member.name, ["g"])
 
     def _nodes(self, nodes: Sequence[Member | Group]) -> Iterator[str]:
         for node in nodes:

@@ -184,7 +184,9 @@ class Laboratory:
             error=answer["error"],
             refused=answer["refused"],
             started=all(
-                state == "success" for name, state in answer["states"].items() if name.endswith(ADDED_TASKS[0])
+                state == "success"
+                for name, state in answer["states"].items()
+                if name.endswith(ADDED_TASKS[0])
             ),
             seconds=answer["seconds"],
             downstream=answer["downstream"],

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from tests.differential.descriptions import Description, Group, Member
+from tests.differential.descriptions import Before, Description, Group, Member
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ KINDS = (
     *["ok"] * 6, *["plain"] * 3, *["bad"] * 2, *["skip"] * 2, "silent", "bash", "bash", "bash_bad",
     "bash_skip", *["branch"] * 3, "short", "short", "short_direct", "empty", "empty",
 )  # fmt: skip
+BEFORE_KINDS = ("ok", "ok", "ok", "bad", "skip")
 EACH_KINDS = ("ok", "ok", "ok", "bad", "skip", "silent")
 
 
@@ -101,7 +102,28 @@ class _Builder:
         if self._rarely(4):
             nodes = self._with_setup(nodes)
         after = [self._outer(nodes) for _ in range(self._draw(st.integers(0, 2)))]
-        return Description(tuple(nodes), self.given, tuple(after))
+        return Description(tuple(nodes), self.given, tuple(after), self._before())
+
+    def _before(self) -> tuple[Before, ...]:
+        """Draw tasks that the group comes after, as a whole or by some members; most of them succeed."""
+        if not self._rarely(3):
+            return ()
+        result: list[Before] = []
+        # With another rule an edge from outside to a member is refused.
+        members = [
+            name
+            for name, member in self._members.items()
+            if member.rule == "all_success"
+            and name not in self._in_mapped_group
+            and not member.setup
+            and not member.teardown_of
+            and name[0] == "t"
+        ]
+        for _ in range(self._draw(st.integers(1, 2))):
+            above = self._some([other.name for other in result], 1)
+            below = self._some(members, 1) if self._rarely(3) else ("g",)
+            result.append(Before(self._name("b"), self._one(BEFORE_KINDS), above, below))
+        return tuple(result)
 
     def _visible(self, nodes: Iterable[Member | Group]) -> list[str]:
         return [node.name for node in nodes]
@@ -141,7 +163,7 @@ class _Builder:
                 nodes.append(self._checked(node, mapped_above, reached))
                 continue
             rule = node.rule
-            if rule in ("one_done", "always") or (mapped_above and rule not in RULES_WITH_MAPPED_VALUES):
+            if rule == "always" or (mapped_above and rule not in RULES_WITH_MAPPED_VALUES):
                 rule = "all_success"
             if node.over and rule != "all_success":
                 rule = "all_success"
@@ -266,8 +288,6 @@ class _Builder:
             allowed = [rule for rule in allowed if rule in RULES_BELOW_MAPPED]
         if set(values) & self._mapped:
             allowed = [rule for rule in allowed if rule in RULES_WITH_MAPPED_VALUES]
-        if any(self._ancestors[one] or self._members[one].kind == "empty" for one in direct):
-            allowed = [rule for rule in allowed if rule != "one_done"]
         deciding = any(self._members[one].kind in ("branch", "short", "short_direct") for one in direct)
         if values or deciding or self._cut_off(self._reach(above)):
             allowed = [rule for rule in allowed if rule != "always"]
@@ -306,11 +326,7 @@ class _Builder:
                 "setup", self._one(("ok", "ok", "ok", "bad", "skip")), literal=self._one(VALUES), setup=True
             )
         )
-        users = [
-            node
-            for node in nodes
-            if isinstance(node, Member) and node.rule == "all_success" and not node.over
-        ]
+        users = [node for node in nodes if isinstance(node, Member) and node.rule == "all_success"]
         chosen = self._some([node.name for node in users], 3)
         result: list[Member | Group] = [start]
         for node in nodes:
@@ -328,6 +344,10 @@ class _Builder:
         return [*result, self._register(stop)]
 
     def _outer(self, nodes: Sequence[Member | Group]) -> Member:
+        if self._rarely(2):
+            # Below the mirrors Airflow itself decides, so any rule will do.
+            rule = self._one([rule for rule in RULES if rule != "always"])
+            return Member(self._name("z"), self._one(("ok", "plain")), rule, after_group=True)
         names = [
             name
             for node in nodes

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.differential.comparison import compare
 from tests.differential.descriptions import FUNCTIONS, Description, body
 from tests.differential.laboratory import Laboratory
+from tests.differential.refusals import DOCUMENT, DOCUMENTED, problems, undocumented
 from tests.differential.strategies import descriptions
 
 pytestmark = pytest.mark.integration
@@ -33,13 +34,15 @@ class Tally:
         self.groups = 0
         self.instances = 0
         self.timed = 0
+        self.unstarted = 0
         self.refusals: Counter[str] = Counter()
         self.refused = 0
 
     def __str__(self) -> str:
         first = (
             f"{self.groups} random groups, {self.refused} refused; {self.instances} task instances compared, "
-            f"{self.timed} not, since their outcome in Airflow depends on which task ends first"
+            f"{self.timed} not, since their outcome in Airflow depends on which task ends first, "
+            f"{self.unstarted} not, since a group starts as one"
         )
         return "\n".join([first, *(f"  {count} x {what}" for what, count in self.refusals.most_common())])
 
@@ -65,21 +68,21 @@ def run_both(description: Description, laboratory: Laboratory, tally: Tally) -> 
     tally.groups += 1
     if vertex.refused:
         tally.refused += 1
-        tally.refusals.update(refusals(vertex.error))
+        tally.refusals.update(one.partition("; allowed")[0][:110] for one in problems(vertex.error))
+        if unknown := undocumented(vertex.error):
+            pytest.fail("\n".join(["refused, but not in the document:", *unknown, "", text]), pytrace=False)
         return
-    result = compare(airflow, vertex, lambda: laboratory.run("patient", text, above=FUNCTIONS))
+    result = compare(
+        airflow,
+        vertex,
+        lambda: laboratory.run("patient", text, above=FUNCTIONS),
+        [member.name for member in description.after if member.rule == "one_done" and member.after_group],
+    )
     tally.instances += result.compared
+    tally.unstarted += len(result.unstarted)
     tally.timed += len(result.timed)
     if result.differences:
         pytest.fail("\n".join([*result.differences, "", text, vertex.error or vertex.log]), pytrace=False)
-
-
-def refusals(error: str) -> Iterator[str]:
-    """Yield the fields and findings that a refusal names, without the names of tasks."""
-    for line in error.splitlines():
-        number, _, rest = line.strip().partition(". ")
-        if number.isdigit():
-            yield rest.partition(": ")[2].partition("; allowed")[0][:110]
 
 
 @settings(
@@ -101,3 +104,14 @@ def _random_groups(description: Description, laboratory: Laboratory, tally: Tall
 def test_random_groups(laboratory: Laboratory, tally: Tally) -> None:
     test = _random_groups if SEED is None else seed(int(SEED))(_random_groups)
     test(laboratory=laboratory, tally=tally)
+
+
+@pytest.mark.parametrize("line", sorted({known.line for known in DOCUMENTED}))
+def test_what_may_be_refused_is_documented(line: str) -> None:
+    assert any(found.startswith(line) for found in DOCUMENT.read_text().splitlines())
+
+
+def test_a_refusal_that_the_document_does_not_name_is_found() -> None:
+    message = "DAG 'd': 1 problem\n  1. g.a: trigger_rule: found 'never'; allowed: others"
+    assert undocumented(message) == ["trigger_rule: found 'never'; allowed: others"]
+    assert undocumented("VertexGroupError: no list") == ["VertexGroupError: no list"]

@@ -252,7 +252,6 @@ CASES = [
             start >> each.partial(given=start).expand(x=[1, -1]) >> stop.as_teardown(setups=start)
         """,
         failed="g.each[1]",
-        refused="how many instances failed",
     ),
     Case(
         "teardown and an outer task below the work",

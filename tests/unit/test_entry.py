@@ -292,3 +292,84 @@ class TestLate:
             chosen >> member("late")
         ids = next(item for item in get(dag, SUBMIT).graph["tasks"] if item["id"] == "train.choose")
         assert {"late", "train.c"} <= set(ids["payload"]["ids"])
+
+
+class TestOuterBranch:
+    """A branch outside that chooses a member would skip the task that starts the group."""
+
+    @staticmethod
+    def choose() -> Any:
+        @task.branch
+        def choose() -> str:
+            return "train"
+
+        return choose()
+
+    def test_above_a_member_is_refused(self) -> None:
+        def build() -> None:
+            chosen = self.choose()
+            with group():
+                chosen >> member("a")
+
+        assert refused(build) == [("train.a", "upstream")]
+
+    def test_above_a_member_is_refused_after_the_block(self) -> None:
+        def build() -> None:
+            with group():
+                a = member("a")
+            self.choose() >> a
+
+        assert refused(build) == [("train.a", "upstream")]
+
+    def test_above_a_nested_group_is_refused(self) -> None:
+        def build() -> None:
+            chosen = self.choose()
+            with group():
+                with TaskGroup("inner") as inner:
+                    member("a")
+                chosen >> inner
+
+        assert refused(build) == [("train.inner.a", "upstream")]
+
+    @pytest.mark.parametrize("when", ["before", "inside", "after"])
+    def test_above_the_group_is_taken(self, when: str) -> None:
+        with DAG("d") as dag:
+            chosen, train = self.choose(), group()
+            if when == "before":
+                chosen >> train
+            with train:
+                member("a")
+                if when == "inside":
+                    chosen >> train
+            if when == "after":
+                chosen >> train
+        assert get(dag, SUBMIT).upstream_task_ids == {"choose"}
+
+    def test_above_a_group_around_it_is_taken(self) -> None:
+        with DAG("d") as dag:
+            with TaskGroup("outer") as outer:
+                with group():
+                    member("a")
+            self.choose() >> outer
+        assert get(dag, "outer.train.submit_pipeline").upstream_task_ids == {"choose"}
+
+    def test_as_the_last_task_of_a_group_is_taken(self) -> None:
+        with DAG("d") as dag:
+            with TaskGroup("first") as first:
+                self.choose()
+            train = group()
+            first >> train
+            with train:
+                member("a")
+        assert get(dag, SUBMIT).upstream_task_ids == {"first.choose"}
+
+    def test_a_short_circuit_may_stand_above_a_member(self) -> None:
+        @task.short_circuit
+        def check() -> bool:
+            return True
+
+        with DAG("d") as dag:
+            with group():
+                a = member("a")
+            check() >> a
+        assert get(dag, SUBMIT).upstream_task_ids == {"check"}
