@@ -56,8 +56,8 @@ class Case:
     :param conf: the run's ``dag_run.conf``.
     :param files: name to text of files beside the DAG file.
     :param patient: what is expected holds if rules wait for all tasks above, see bench.py.
-    :param here: states on the Vertex side that docs/translation.md makes an exception of ("The group starts as
-        one"); what is below these tasks is not compared.
+    :param here: states on the Vertex side that docs/translation.md makes an exception of ("The group starts
+        as one"); what is below these tasks is not compared.
     :param refused: part of the message of the group that refuses this; docs/translation.md names it.
     """
 
