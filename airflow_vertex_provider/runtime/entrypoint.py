@@ -444,20 +444,18 @@ def resolve(node: Any, inputs: dict[str, Any]) -> Any:
     return function(node, inputs)
 
 
-def resolve_input(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
-    """Return the value of an input; of a list of texts, as a loop's tasks leave it, what they pushed."""
+def resolve_input(node: dict[str, Any], inputs: dict[str, Any], missing: Any = None) -> Any:
+    """Return the value of an input; of a list of texts, as a loop's tasks leave it, what they pushed.
+
+    :param missing: stands for a value that Airflow would have pushed nothing of.
+    """
     name = node["$in"]
     text = inputs.get(name)
     if node.get("raw") and name in inputs:
         return text
     if isinstance(text, list) and not node.get("text"):
-        values = [resolve_input({"$in": name}, {name: item}) for item in text]
-        return [
-            picked(node, value)
-            for value in values
-            if value is not None
-            and not ("get" in node and isinstance(value, dict) and node["get"] not in value)
-        ]
+        values = [resolve_input(node, {name: item}, ABSENT) for item in text]
+        return [value for value in values if value is not ABSENT]
     if not isinstance(text, str):
         raise VertexRuntimeError(
             "input %r: expected a text in the executor input, found %s" % (name, type(text).__name__)
@@ -468,19 +466,16 @@ def resolve_input(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
         value = decode(text, read_gcs)
     except VertexRuntimeError as error:
         raise VertexRuntimeError("input %r: %s" % (name, error)) from None
-    return picked(node, value)
-
-
-def picked(node: dict[str, Any], value: Any) -> Any:
-    """Return what an input's node wants of its value: all of it, or one item."""
-    if "get" not in node or value is None:
+    if value is None:
+        return missing
+    if "get" not in node:
         return value
     if not isinstance(value, dict):
         raise VertexRuntimeError(
             "input %r: key %r is wanted, but the value is no dict but %s"
-            % (node["$in"], node["get"], type(value).__name__)
+            % (name, node["get"], type(value).__name__)
         )
-    return value.get(node["get"])
+    return value.get(node["get"], missing)
 
 
 def node_tuple(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
