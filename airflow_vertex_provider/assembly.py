@@ -15,7 +15,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 from airflow.sdk.definitions.xcom_arg import XComArg
 
-from airflow_vertex_provider.closed import ClosedChildren, LateEdges, cycles, unfollowed
+from airflow_vertex_provider.closed import ClosedChildren, LateEdges, branched, cycles, unfollowed
 from airflow_vertex_provider.entry import Entry, always_problems, read_entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError, VertexSettingsError
 from airflow_vertex_provider.graph.model import TaskKind
@@ -50,6 +50,7 @@ def close_group(group: VertexTaskGroup) -> None:
     problems = [
         *_reserved_ids(group, inside),
         *cycles(group, inside, upstream),
+        *_outer_branches(group, operators, inside),
         *entry.problems(),
         *always_problems(operators),
     ]
@@ -186,6 +187,18 @@ def _setting(operator: Any, name: str, *, default: bool) -> bool:
 def _child(group: VertexTaskGroup, name: str) -> str:
     # Without prefixed ids two groups of a DAG would both want "submit_pipeline".
     return name if group.prefix_group_id else f"{group.group_id}.{name}"
+
+
+def _outer_branches(group: VertexTaskGroup, operators: Iterable[Any], inside: set[str]) -> list[Problem]:
+    """Find branches outside that are drawn to members rather than to the group."""
+    problems = []
+    to_members: dict[str, list[str]] = {}
+    for operator in operators:
+        for above in operator.upstream_task_ids - inside - group.upstream_task_ids:
+            to_members.setdefault(above, []).append(operator.task_id)
+    for above, members in sorted(to_members.items()):
+        problems += branched(group.dag.get_task(above), members)
+    return problems
 
 
 def _reserved_ids(group: VertexTaskGroup, inside: Iterable[str]) -> list[Problem]:

@@ -11,6 +11,8 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+
 from airflow_vertex_provider.entry import ALL_SUCCESS, Entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
 from airflow_vertex_provider.graph.control import Control
@@ -46,6 +48,28 @@ def cycles(group: VertexTaskGroup, inside: set[str], upstream: set[str]) -> list
         )
         for task_id in sorted(reached & upstream)
     ]
+
+
+def branched(outer: Any, members: Iterable[str]) -> list[Problem]:
+    """Refuse edges from a branch outside to members: a branch that names one of them would skip the group.
+
+    What starts the group is its submit task; the group's own id stands for that, a member's does not.
+    """
+    if not any(kind.__name__ == "BranchMixIn" for kind in _class_of(outer).__mro__):
+        return []
+    return [
+        Problem(
+            member,
+            "upstream",
+            f"the branch {outer.task_id!r} outside the group",
+            "an edge from the branch to the group as a whole, and a branch that returns the group's id",
+        )
+        for member in sorted(members)
+    ]
+
+
+def _class_of(operator: Any) -> type:
+    return operator.operator_class if isinstance(operator, MappedOperator) else type(operator)
 
 
 def unfollowed(outer: str, member: str) -> Problem:
@@ -104,6 +128,7 @@ class LateEdges:
             )
         elif other not in inside:
             problems = cycles(self._group, inside, {other})
+            problems += branched(self._group.dag.get_task(other), [task_id])
             if problems:
                 raise VertexGroupError(self._group.dag.dag_id, str(self._group.group_id), problems)
             self._take(self._entry.with_outer([task_id], other))

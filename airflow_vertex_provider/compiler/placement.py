@@ -272,7 +272,11 @@ class Placement:
         our own entry point writes, outside of loops.
         """
         followed = {above for task in self._graph.tasks for above in (*task.upstream, *task.setups)}
-        last = [task for task in self._graph.tasks if task.teardown and task.id not in followed]
+        last = [
+            task
+            for task in self._graph.tasks
+            if task.teardown and task.kind is not TaskKind.EMPTY and task.id not in followed
+        ]
         if len(last) != 1:
             return None
         task = last[0]

@@ -42,6 +42,8 @@ _SURE_OF_MAPPED = frozenset(
     {ALL_SUCCESS, NONE_FAILED, NONE_FAILED_MIN_ONE_SUCCESS, ALL_DONE, ONE_FAILED, ALWAYS, TEARDOWN_RULE}
 )
 
+#: Rules to which it is the same whether some or all instances of a mapped task were skipped.
+_ONE_FOR_ALL = frozenset({ALL_SUCCESS, NONE_FAILED, ALL_DONE, ALWAYS})
 #: Most rules of tasks that run nothing that one task may have to look through.
 MAX_PATHS = 100
 
@@ -352,11 +354,16 @@ class Control:
         A loop fails as a whole. So each of its tasks must be one whose failure reaches a task that ``task``
         waits for.
         """
+        yield from self._empty_in_loop_problems(task)
         above = [self._tasks[task_id] for task_id in self._seen(task)]
         for loop in sorted({other.loop for other in above if other.loop not in (None, task.loop)}, key=str):
             waited = {other.id for other in above if other.loop == loop}
             inside = [other for other in self._tasks.values() if other.loop == loop]
-            unseen = [other.id for other in inside if not self._fails_with(other.id, waited, inside)]
+            unseen = [
+                other.id
+                for other in inside
+                if other.kind is not TaskKind.EMPTY and not self._fails_with(other.id, waited, inside)
+            ]
             if unseen and not (task.rule == ALL_DONE and not self._takes_from(task, waited)):
                 yield Problem(
                     task.id,
@@ -364,6 +371,21 @@ class Control:
                     f"{', '.join(sorted(waited))} of the mapped task group {loop!r}, where "
                     f"{', '.join(sorted(unseen))} may fail without that",
                     "edges from these tasks, or from the whole mapped task group: a loop fails as a whole",
+                )
+
+    def _empty_in_loop_problems(self, task: Task) -> Iterator[Problem]:
+        """Find tasks that run nothing in a loop whose states, one for each item, are not known outside."""
+        for task_id in self._through(task):
+            other = self._tasks[task_id]
+            if other.loop in (None, task.loop):
+                continue
+            if other.rule != ALL_SUCCESS or not _plain(other) or task.rule not in _ONE_FOR_ALL:
+                yield Problem(
+                    task.id,
+                    "upstream",
+                    f"{task_id!r}, a task of a mapped task group that runs nothing, with {other.rule!r}, "
+                    f"for {task.rule!r}",
+                    "an edge from the tasks before it: its state for each item is known inside alone",
                 )
 
     def _fails_with(self, task_id: str, waited: set[str], inside: list[Task]) -> bool:

@@ -97,7 +97,8 @@ class _Builder:
         elif inner or self._decides(root, None):
             source = self._from_gate(root)
         else:
-            source = self._items.at_submit()
+            source, found = self._items.at_submit()
+            self._result.problems.extend(found)
         for task_id in self._items.must_be_mappable():
             if task_id in self._result.tasks:
                 self._change(task_id, mapped_over=True)
@@ -136,7 +137,9 @@ class _Builder:
     def _from_producer(self, producer: str) -> FromOutput:
         task = self._result.tasks[producer]
         output = naming.parameter_name(f"Items_{self._part.id.rpartition('.')[2]}", task.outputs)
-        expand = {**task.payload.get("expand", {}), output: self._items.own_spec()}
+        spec, found = self._items.own_spec()
+        self._result.problems.extend(found)
+        expand = {**task.payload.get("expand", {}), output: spec}
         self._result.tasks[producer] = replace(
             task,
             payload={**task.payload, "expand": expand},
@@ -212,6 +215,13 @@ class _Builder:
                 yield Problem(
                     task.id, "expand", "a mapped task that runs nothing", "a task that runs something"
                 )
+        for key in self._items.unwritable_keys():
+            yield Problem(
+                next(iter(self._inside)),
+                "expand",
+                f"an argument called {key!r}",
+                "a name of ASCII letters, digits and underscores: it stands in an expression of the pipeline",
+            )
         yield from self._source_problems()
         if len(self._inside) > 1:
             yield from self._group_problems()

@@ -20,8 +20,9 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
-from airflow_vertex_provider.exceptions import Problem
+from airflow_vertex_provider.exceptions import Problem, VertexValueError
 from airflow_vertex_provider.graph.model import Encoding, FromItem, FromParameter, Source
+from airflow_vertex_provider.graph.template_files import with_files
 from airflow_vertex_provider.graph.values import (
     KWARGS_FIELD,
     TEXT_ENDING,
@@ -48,6 +49,7 @@ class MappedPart:
     :param expand_input: Airflow's object that says what is mapped over.
     :param operators: the operators inside, by task id.
     :param spread: names of the mapped arguments are not known at parse.
+    :param shown: the prototype of a mapped task, see :func:`prototype`.
     """
 
     id: str
@@ -55,6 +57,7 @@ class MappedPart:
     operators: dict[str, Any]
     spread: bool = False
     text_fields: set[str] = field(default_factory=set)
+    shown: Any = None
 
     @property
     def whole(self) -> bool:
@@ -137,6 +140,7 @@ def prototype(operator: MappedOperator, part: MappedPart) -> tuple[Any, str]:
         )
     made._dag = operator.dag
     made.task_group = operator.task_group
+    part.shown = made
     return made, ""
 
 
@@ -228,6 +232,11 @@ class ItemsReader:
         ids = [operator.task_id for operator in references(self.part.expand_input)]
         return [task_id for task_id in ids if task_id in self._members.operators]
 
+    def unwritable_keys(self) -> list[str]:
+        """Return the mapped arguments whose names no field of an item can have."""
+        keys = [] if self.part.whole else list(self.part.expand_input.value)
+        return [key for key in keys if not (key.isascii() and key.isidentifier())]
+
     def must_be_mappable(self) -> list[str]:
         """Return the ids of members whose value Airflow itself refuses when it is no list, tuple or dict.
 
@@ -241,30 +250,33 @@ class ItemsReader:
             if task_id in ids and not isinstance(self._members.operators[task_id], MappedOperator)
         ]
 
-    def at_submit(self) -> FromParameter:
+    def at_submit(self) -> tuple[FromParameter, list[Problem]]:
         """Return the run parameter that holds the items; only if no member's output is mapped over."""
-        expand_input = self.part.expand_input
-        description = {
-            "form": "kwargs" if self.part.whole else "product",
-            "value": expand_input.value,
-            "text": sorted(self.part.text_fields),
+        # What the items are made of are values for the submit task, not run parameters of their own.
+        table = ParameterTable()
+        values = self._values(table)
+        spec = self._spec(values, values.node)
+        inputs = {
+            name: table.values[source.parameter]
+            for name, source in values.inputs.items()
+            if isinstance(source, FromParameter)
         }
         name = self._members.table.add(
             ("items", self.part.id),
             f"{self.part.id}_items",
-            description,
+            {"spec": protocol.seal(spec), "inputs": inputs},
             Encoding.ITEMS,
             f"items of {self.part.id}",
             kind="LIST",
         )
-        return FromParameter(name)
+        return FromParameter(name), values.problems
 
     def whole_output(self) -> str | None:
         """Return the id of the one member whose whole output is all that is mapped over, or ``None``."""
         inner = self.inner()
         if len(inner) != 1:
             return None
-        value = self.part.expand_input.value
+        value = self._over(self._values(ParameterTable()))
         parts = list(value.values()) if isinstance(value, Mapping) else [value]
         others = [part for part in parts if not isinstance(part, PlainXComArg)]
         if len(parts) - len(others) != 1 or any(has_reference(part) for part in others):
@@ -272,38 +284,88 @@ class ItemsReader:
         producer = inner[0]
         return None if producer in self._members.silent else producer
 
-    def own_spec(self) -> dict[str, Any]:
+    def own_spec(self) -> tuple[dict[str, Any], list[Problem]]:
         """Return the expand spec for the producer itself: its own value stands for its output."""
-        return self._spec(lambda name, value: _own_value(name, value))
+        values = self._values(ParameterTable())
+
+        def node(name: str, value: Any) -> Any:
+            return {"$value": True} if isinstance(value, PlainXComArg) else values.node(name, value)
+
+        return self._spec(values, node), values.problems
 
     def spec(self) -> tuple[dict[str, Any], Values]:
         """Return the expand spec for a gate task, and the inputs it takes."""
-        operator = next(iter(self.part.operators.values()))
-        values = Values(operator, self._members.operators, self._members.silent, self._members.table)
-        return self._spec(values.node), values
+        values = self._values(self._members.table)
+        return self._spec(values, values.node), values
 
-    def _spec(self, node: Callable[[str, Any], Any]) -> dict[str, Any]:
-        expand_input = self.part.expand_input
+    def _values(self, table: ParameterTable) -> Values:
+        operator = next(iter(self.part.operators.values()))
+        return Values(operator, self._members.operators, self._members.silent, table)
+
+    def _spec(self, values: Values, node: Callable[[str, Any], Any]) -> dict[str, Any]:
+        over = self._over(values)
         text = sorted(self.part.text_fields)
-        if isinstance(expand_input, ListOfDictsExpandInput):
-            value: Any = expand_input.value
-            if isinstance(value, Sequence) and not isinstance(value, list | tuple):
-                value = list(value)
+        if self.part.whole:
             return {
                 "form": "kwargs",
-                "node": node("expand_kwargs", value),
+                "node": self._node("expand_kwargs", over, node, values),
                 "field": KWARGS_FIELD,
                 "text": text,
             }
-        return {
-            "form": "product",
-            "fields": [[item_field(key), node(key, value)] for key, value in expand_input.value.items()],
-            "text": text,
-        }
+        fields = [[item_field(key), self._node(key, value, node, values)] for key, value in over.items()]
+        return {"form": "product", "fields": fields, "text": text}
+
+    def _over(self, values: Values) -> Any:
+        """Return what is mapped over: lists and outputs, texts of files read, texts without Jinja rendered."""
+        value: Any = self.part.expand_input.value
+        if self.part.whole:
+            return self._rendered("expand_kwargs", value, values)
+        return {key: self._rendered(key, item, values) for key, item in value.items()}
+
+    def _rendered(self, field: str, value: Any, values: Values) -> Any:
+        if isinstance(value, ResolveMixin):
+            return value
+        # Airflow gives each task its item first and renders then; of a dict an item is a key with its value.
+        items = list(value.items()) if isinstance(value, Mapping) else list(value)
+        return items if self._verbatim(field) else with_files(self.part.shown, field, items, values, last=False)
+
+    def _verbatim(self, field: str) -> bool:
+        """Tell whether Airflow hands on a literal item as it is: it renders fields of a mapped task alone."""
+        if self.part.shown is None:
+            return True
+        decorated = isinstance(self.part.operators[self.part.id], DecoratedMappedOperator)
+        return not decorated and not self.part.whole and field not in self.part.shown.template_fields
+
+    def _node(self, field: str, value: Any, node: Callable[[str, Any], Any], values: Values) -> Any:
+        if isinstance(value, ResolveMixin) or not self._verbatim(field):
+            return node(field, value)
+        items = []
+        for index, item in enumerate(value):
+            if self.part.whole and isinstance(item, ResolveMixin):
+                items.append(node(f"{field}[{index}]", item))
+                continue
+            if holds_output(item):
+                values.refuse(
+                    f"{field}[{index}]",
+                    item,
+                    "a literal, or an output in place of the list, also of zip() or concat(): inside the list "
+                    "Airflow hands on no value but the reference",
+                )
+                continue
+            try:
+                items.append(protocol.constant(item))
+            except VertexValueError as error:
+                values.refuse(f"{field}[{index}]", item, f"values that can travel ({error})")
+        return items
 
 
-def _own_value(field_name: str, value: Any) -> Any:
-    return {"$value": True} if isinstance(value, PlainXComArg) else protocol.constant(value)
+def holds_output(value: Any) -> bool:
+    """Tell whether the output of a task stands somewhere in a value."""
+    if isinstance(value, Mapping):
+        return any(holds_output(item) for item in value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(holds_output(item) for item in value)
+    return isinstance(value, ResolveMixin)
 
 
 def text_fields(sources: Mapping[str, Source]) -> set[str]:

@@ -357,8 +357,16 @@ def _task(
     upstream = tuple(sorted(member.operator.upstream_task_ids.intersection(members)))
     kind = conversion.kind or TaskKind.EMPTY
     rule = rule_of(member.operator)
+    place: dict[str, Any] = {
+        "upstream": upstream,
+        "rule": rule,
+        "setups": _setups(member, upstream, rule, members),
+        "loop": member.part.id if member.part else None,
+        "setup": bool(member.operator.is_setup),
+        "teardown": bool(member.operator.is_teardown),
+    }
     if kind is TaskKind.EMPTY:
-        return Task(operator.task_id, name, kind, {}, upstream=upstream, rule=rule), []
+        return Task(operator.task_id, name, kind, {}, **place), []
     retry, problems = retry_of(operator)
     timeout = timeout_of(operator)
     settings: Mapping[str, Any] = {}
@@ -398,16 +406,11 @@ def _task(
         payload=payload,
         inputs=member.values.inputs,
         outputs=outputs,
-        upstream=upstream,
         settings=settings,
         retry=retry,
         timeout=timeout,
-        rule=rule,
-        setups=_setups(member, upstream, rule, members),
         may_skip=conversion.may_skip,
-        loop=member.part.id if member.part else None,
-        setup=bool(member.operator.is_setup),
-        teardown=bool(member.operator.is_teardown),
+        **place,
         input_types={**member.values.input_types, **conversion.input_types},
         output_types=conversion.output_types,
     ), problems

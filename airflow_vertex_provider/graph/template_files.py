@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.graph.values import Values
 
 
-def with_files(operator: Any, field: str, value: Any, values: Values) -> Any:
+def with_files(operator: Any, field: str, value: Any, values: Values, *, last: bool = True) -> Any:
     """Return ``value`` with the texts of the files it names, and texts without Jinja rendered. Runs at parse.
 
     :param operator: gives the endings, and the DAG whose folders are looked in.

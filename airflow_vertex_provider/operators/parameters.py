@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_vertex_provider.exceptions import VertexValueError
 from airflow_vertex_provider.graph.component_values import read_native
 from airflow_vertex_provider.graph.model import Encoding, FromParameter, Parameter, Task, TaskKind
-from airflow_vertex_provider.graph.values import KWARGS_FIELD, item_field
 from airflow_vertex_provider.runtime import protocol
 
 if TYPE_CHECKING:
@@ -68,14 +67,10 @@ def _plain(value: Any) -> Any:
 def _items(value: Mapping[str, Any], keep: Callable[[str, str], str]) -> list[dict[str, str]]:
     """Return the items of a loop from what :meth:`graph.mapping.ItemsReader.at_submit` described.
 
-    :param value: ``form``, ``value`` (what was mapped over, rendered) and ``text``.
+    :param value: ``spec``, and ``inputs``: what in it was to be rendered.
     """
-    over = value["value"]
-    if value["form"] == "product":
-        fields = [(item_field(name), _plain(item)) for name, item in over.items()]
-    else:
-        fields = [(KWARGS_FIELD, _plain(over))]
-    return protocol.expand_items(value["form"], fields, value["text"], keep)
+    inputs = {name: _plain(item) for name, item in value["inputs"].items()}
+    return protocol.spec_items(value["spec"], inputs, keep)
 
 
 def _check_text(name: str, text: str) -> None:

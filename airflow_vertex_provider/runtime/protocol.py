@@ -114,6 +114,8 @@ __all__ = [
     "encode",
     "escape_literal",
     "expand_items",
+    "seal",
+    "spec_items",
     "from_input",
     "gate_config",
     "is_reference",
@@ -240,6 +242,32 @@ def expand_items(
         return entrypoint.expand_items(form, fields, text, keep)
     except entrypoint.VertexRuntimeError as error:
         raise VertexValueError(str(error)) from None
+
+
+def seal(data: object) -> str:
+    """Write JSON-ready data as text that Airflow renders to itself, even to native objects. Runs at parse."""
+    text = entrypoint.dump(data)
+    return _SEAL + text.replace("{%", "{\\u0025").replace("{#", "{\\u0023")
+
+
+def spec_items(
+    sealed: str, inputs: Mapping[str, object], keep: Callable[[str, str], str]
+) -> list[dict[str, str]]:
+    """Return the items of a loop whose expand spec is known at parse. Runs in the worker, at submit.
+
+    :param sealed: the spec, see :func:`seal`.
+    :param inputs: the values of the spec's inputs.
+    :param keep: see :func:`expand_items`.
+    :raises VertexValueError: a value has no items, or an item cannot be carried.
+    """
+    spec = json.loads(sealed.removeprefix(_SEAL))
+    texts = {name: encode(value) for name, value in inputs.items()}
+    given = spec["fields"] if spec["form"] == "product" else [[spec["field"], spec["node"]]]
+    try:
+        fields = [(name, entrypoint.resolve(node, texts)) for name, node in given]
+    except entrypoint.VertexRuntimeError as error:
+        raise VertexValueError(str(error)) from None
+    return expand_items(spec["form"], fields, spec["text"], keep)
 
 
 def is_reference(text: str) -> bool:
