@@ -15,8 +15,8 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_vertex_provider.entry import ALL_SUCCESS, Entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
-from airflow_vertex_provider.graph.control import Control
 from airflow_vertex_provider.graph.model import Graph
+from airflow_vertex_provider.graph.refusals import Refusals
 from airflow_vertex_provider.verdict import leaf_rules
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class LateEdges:
         for item in self._submit.graph["tasks"]:
             if item["id"] == task_id:
                 item["upstream"] = sorted({*item["upstream"], other})
-        problems = list(Control(Graph.from_dict(self._submit.graph)).problems())
+        problems = list(Refusals(Graph.from_dict(self._submit.graph)).problems())
         if problems:
             raise VertexGroupError(self._group.dag.dag_id, str(self._group.group_id), problems)
         if self._wait is not None:

@@ -30,6 +30,7 @@ from airflow_vertex_provider.graph.model import (
     Task,
     TaskKind,
 )
+from airflow_vertex_provider.graph.refusals import Refusals
 from airflow_vertex_provider.graph.skips import branch_ids, read_follows, rule_of
 from airflow_vertex_provider.graph.templates import environment_of, environment_problems, setting_problems
 from airflow_vertex_provider.graph.validation import display_of, member_problems, retry_of, timeout_of
@@ -302,7 +303,7 @@ def _sketch(group: TaskGroup, tasks: Any) -> Graph:
 
 
 def _rule_problems(graph: Graph, pipeline: PipelineSettings) -> Iterator[Problem]:
-    control = Control(graph)
+    control = Refusals(graph)
     yield from control.problems()
     if pipeline.failure_policy == "fast":
         for task in graph.tasks:
