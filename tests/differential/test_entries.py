@@ -189,6 +189,21 @@ CASES = [
         g >> t(ok, "late", trigger_rule="none_failed")
         """,
         failed="g.a",
+        skipped="g.x late",
+    ),
+    Case(
+        "short circuit of the next tasks beside a failure and another last task",
+        """
+        @task.short_circuit(ignore_downstream_trigger_rules=False)
+        def check():
+            return False
+
+        with Group("g") as g:
+            [check(), t(bad, "a")] >> t(ok, "x")
+            t(ok, "u")
+        g >> t(ok, "late", trigger_rule="none_failed")
+        """,
+        failed="g.a",
         skipped="g.x",
     ),
     Case(
