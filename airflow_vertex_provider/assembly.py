@@ -271,7 +271,7 @@ def _enter(
     for operator in operators:
         if entry.inner[operator.task_id]:
             continue
-        if operator.upstream_task_ids:
+        if operator.upstream_task_ids & entry.rules.keys():
             # ALWAYS, which would not even wait for submit. Those above it are below submit, so this does,
             # and the edges go on telling which tasks are the group's last.
             operator.trigger_rule = type(all_success)("all_done")
