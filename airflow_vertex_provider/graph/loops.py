@@ -159,14 +159,16 @@ class _Builder:
             inputs = dict(task.inputs)
             if tolerant:
                 inputs = self._relay(task, gate_id, values, relayed)
+            is_root = task in self._roots
+            if is_root:
+                task = replace(task, rule=ALL_SUCCESS, setups=(), skipped_by=())
             self._result.tasks[task.id] = replace(
                 task,
                 inputs=inputs,
                 upstream=(
                     *(above for above in task.upstream if above in self._inside),
-                    *([gate_id] if self._outside[task.id] or task in self._roots else []),
+                    *([gate_id] if self._outside[task.id] or is_root else []),
                 ),
-                **({"rule": ALL_SUCCESS, "setups": (), "skipped_by": ()} if task in self._roots else {}),
             )
         self._result.tasks[gate_id] = Task(
             id=gate_id,

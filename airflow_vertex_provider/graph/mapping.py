@@ -234,7 +234,8 @@ class ItemsReader:
 
     def unwritable_keys(self) -> list[str]:
         """Return the mapped arguments whose names no field of an item can have."""
-        keys = [] if self.part.whole else list(self.part.expand_input.value)
+        expand_input = self.part.expand_input
+        keys = list(expand_input.value) if isinstance(expand_input, DictOfListsExpandInput) else []
         return [key for key in keys if not (key.isascii() and key.isidentifier())]
 
     def must_be_mappable(self) -> list[str]:
@@ -316,7 +317,7 @@ class ItemsReader:
         return {"form": "product", "fields": fields, "text": text}
 
     def _over(self, values: Values) -> Any:
-        """Return what is mapped over: lists and outputs, texts of files read, texts without Jinja rendered."""
+        """Return what is mapped over: lists and outputs, files read, texts without Jinja rendered."""
         value: Any = self.part.expand_input.value
         if self.part.whole:
             return self._rendered("expand_kwargs", value, values)
@@ -327,7 +328,10 @@ class ItemsReader:
             return value
         # Airflow gives each task its item first and renders then; of a dict an item is a key with its value.
         items = list(value.items()) if isinstance(value, Mapping) else list(value)
-        return items if self._verbatim(field) else with_files(self.part.shown, field, items, values, last=False)
+        if self._verbatim(field):
+            return items
+        twice = hasattr(self.part.shown, "bash_command")
+        return with_files(self.part.shown, field, items, values, twice=twice)
 
     def _verbatim(self, field: str) -> bool:
         """Tell whether Airflow hands on a literal item as it is: it renders fields of a mapped task alone."""
@@ -348,8 +352,8 @@ class ItemsReader:
                 values.refuse(
                     f"{field}[{index}]",
                     item,
-                    "a literal, or an output in place of the list, also of zip() or concat(): inside the list "
-                    "Airflow hands on no value but the reference",
+                    "a literal, or an output in place of the list, also of zip() or concat(): inside the "
+                    "list Airflow hands on no value but the reference",
                 )
                 continue
             try:

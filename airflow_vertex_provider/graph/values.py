@@ -167,6 +167,8 @@ class Values:
 
     def refuse(self, field: str, found: object, allowed: str) -> None:
         """Note that something of the member cannot be carried."""
+        if isinstance(found, Item):
+            allowed += "; or the task in a mapped task group, whose argument may stand inside the value"
         self.problems.append(Problem(self._operator.task_id, field, _excerpt(found), allowed))
 
     def refuse_as(self, field: str, message: str) -> None:

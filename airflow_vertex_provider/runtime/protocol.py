@@ -114,8 +114,6 @@ __all__ = [
     "encode",
     "escape_literal",
     "expand_items",
-    "seal",
-    "spec_items",
     "from_input",
     "gate_config",
     "is_reference",
@@ -123,11 +121,15 @@ __all__ = [
     "mapping",
     "mark_config",
     "python_config",
+    "seal",
+    "spec_items",
     "state_of",
 ]
 
 #: Version of the configuration; the entry point refuses another one.
 CONFIG_VERSION = 2
+#: Before sealed data, so that Jinja's native rendering sees no Python literal in it.
+_SEAL = "airflow-vertex:"
 #: How many bytes of :func:`argument_cost` one value may have before it travels by file. Linux allows
 #: 131072 bytes for one argument, and several values may have to share it.
 DEFAULT_INLINE_LIMIT = 24_000

@@ -575,6 +575,59 @@ CASES = [
         """,
         xcoms={"g.total": [[5, "each"], [6, "each"], [None, "each"]]},
     ),
+    mapped(
+        "texts in mapped arguments",
+        """
+        given = make(["1\\n", "7"])
+        entry = make.override(task_id="entry")({"x": 4, "name": 5})
+
+        def take(a, b=None):
+            return [a, b]
+
+        with Group("g"):
+            texts = ["a\\n\\n", "7", "{{ 7 }}\\n", ["2\\n", "{{ params.n }}"], {"k\\n": "v\\n"}, ("t\\n",)]
+            each.override(task_id="listed").expand(x=texts)
+            each.override(task_id="pairs").expand(x={"k\\n": "v\\n", "{{ 5 }}": "{{ 6 }}"})
+            each.override(task_id="dicts").expand_kwargs([{"x": "a\\n", "name": "{{ 7 }}"}, entry])
+            each.override(task_id="outer").expand(x=given)
+            each.override(task_id="mixed").expand(x=[given, "1\\n"])
+            each.override(task_id="own").expand(x=make(["3\\n"]), name=["4\\n"])
+            each.override(task_id="gated").expand(x=make(["3\\n"]), name=["{{ params.n }}\\n"])
+            given_by_position = PythonOperator.partial(task_id="positions", python_callable=take)
+            given_by_position.expand(op_args=[["1\\n", "{{ 2 }}"]])
+            commands = ["echo 1\\n", "echo '{{ 2 }}'", "x.sh", "y.sh"]
+            BashOperator.partial(task_id="bash").expand(bash_command=commands)
+        """,
+        options="params={'n': 7}",
+        files={"x.sh": "echo {{ params.n }}\n", "y.sh": "echo yes\n\n"},
+    ),
+    mapped(
+        "native texts in mapped arguments",
+        """
+        with Group("g"):
+            each.expand(x=["7", "{{ 7 }}", "['a']", ["{{ params.n }}", "b\\n"]])
+            each.override(task_id="own").expand(x=make([3]), name=["4"])
+        """,
+        options="params={'n': 7}, render_template_as_native_obj=True",
+    ),
+    mapped(
+        "texts in the arguments of mapped groups stay as they are",
+        """
+        entry = make({"x": 4, "y": 5})
+
+        @task_group
+        def pair(x):
+            return each(x)
+
+        @task_group
+        def named(x, y):
+            return each.override(task_id="of_named")(x, [y])
+
+        with Group("g"):
+            pair.expand(x=["a\\n", "7", "{{ 7 }}", ["2\\n"], {"{% b": "{# c #}"}, "no.sh"])
+            named.expand_kwargs([{"x": "{{ 7 }}", "y": "1\\n"}, entry])
+        """,
+    ),
 ]
 
 

@@ -39,7 +39,12 @@ def convert(operator: Any, values: Values) -> Conversion:
             what = dict(call.config)
             may_skip = may_skip or call.may_skip
     else:
-        what = {"command": values.node("bash_command", _command(operator, values))}
+        what = {
+            "command": values.node(
+                "bash_command",
+                with_files(operator, "bash_command", operator.bash_command, values, twice=True),
+            )
+        }
     config = protocol.bash_config(
         task=operator.task_id,
         env=_node(operator, "env", values),
@@ -49,20 +54,6 @@ def convert(operator: Any, values: Values) -> Conversion:
         **what,
     )
     return Conversion(TaskKind.BASH, config, may_skip=may_skip)
-
-
-def _command(operator: Any, values: Values) -> Any:
-    """Return the command, or the text of the file that holds it."""
-    given = operator.bash_command
-    command = with_files(operator, "bash_command", given, values)
-    endings = tuple(operator.template_ext)
-    if command is not given and isinstance(command, str) and command.endswith(endings):
-        values.refuse(
-            "bash_command",
-            f"{given}, whose last line ends with {' or '.join(endings)}",
-            "a file that ends with a line feed: Airflow takes such a text for the name of a file again",
-        )
-    return command
 
 
 def _node(operator: Any, name: str, values: Values) -> Any:
