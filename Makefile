@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Test processes at a time; 0 runs all tests in one.
+WORKERS ?= 2
 N ?= 100
 SEED ?= 0
 
@@ -25,8 +27,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
 	@touch $@
 
-test: venv ## Run the tests; more arguments in PYTEST_ARGS
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: venv ## Run the tests, WORKERS files at a time; more arguments in PYTEST_ARGS
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 differential: venv ## Compare N random groups (SEED) in Airflow and on the emulator; print the first difference
 	@DIFFERENTIAL_EXAMPLES=$(N) DIFFERENTIAL_SEED=$(SEED) \

@@ -55,7 +55,9 @@ def branched(outer: Any, members: Iterable[str]) -> list[Problem]:
 
     What starts the group is its submit task; the group's own id stands for that, a member's does not.
     """
-    if not any(kind.__name__ == "BranchMixIn" for kind in _class_of(outer).__mro__):
+    kinds = {kind.__name__ for kind in _class_of(outer).__mro__}
+    # LatestOnlyOperator chooses what stands below it, so it cannot name a member that does not.
+    if "BranchMixIn" not in kinds or "LatestOnlyOperator" in kinds:
         return []
     return [
         Problem(

@@ -404,6 +404,8 @@ class Placement:
         """Return a task in ``scope`` that hands on what a task in a condition, or its stand-in, wrote."""
         placed = self.placed[leaf.key]
         ending = output.lower().replace("_", "-")
+        if output not in (RETURN_OUTPUT, TEXT_OUTPUT, DONE_OUTPUT) and not output.startswith("Follow_"):
+            ending = f"output-{ending}"  # a component's own name, which no other task's keeps clear of
         made = self.wiring.leaf(
             f"{leaf.key}-{ending}",
             f"{leaf.title}-{ending}",

@@ -312,6 +312,8 @@ class ItemsReader:
                 "node": self._node("expand_kwargs", over, node, values),
                 "field": KWARGS_FIELD,
                 "text": text,
+                # Airflow renders the dicts of a mapped task, not those of a mapped group, whoever made them.
+                **({"rendered": True} if isinstance(over, ResolveMixin) and self.part.shown else {}),
             }
         fields = [[item_field(key), self._node(key, value, node, values)] for key, value in over.items()]
         return {"form": "product", "fields": fields, "text": text}

@@ -701,6 +701,25 @@ def expand_items(
     return [dict(item, index=str(number)) for number, item in enumerate(result)]
 
 
+def as_rendered(value: Any) -> Any:
+    """Return a value as Airflow's rendering leaves it, which loses a text's last line feed.
+
+    Airflow renders the dicts of ``expand_kwargs`` even where they are an output.
+    """
+    if isinstance(value, str):
+        if any(mark in value for mark in ("{" + "{", "{%", "{#")):
+            raise VertexRuntimeError(
+                "expand_kwargs: Airflow would render a text of the dicts, which is not done here: %.60r"
+                % value
+            )
+        return value[:-1] if value[-1:] == "\n" else value
+    if type(value) in (list, tuple, set):
+        return type(value)(map(as_rendered, value))
+    if isinstance(value, dict):
+        return {key: as_rendered(item) for key, item in value.items()}
+    return value
+
+
 def bare_text(value: Any) -> str:
     """Return a value as a container's argument: a ``str`` as it is, others as JSON."""
     bare = str.__str__(value) if isinstance(value, str) else encode(value)
@@ -733,6 +752,8 @@ def use_expand(config: dict[str, Any], inputs: dict[str, Any], value: Any, folde
 
         fields = spec["fields"] if spec["form"] == "product" else [[spec["field"], spec["node"]]]
         resolved = [(field, resolve(node, inputs)) for field, node in fields]
+        if spec.get("rendered"):
+            resolved = [(field, as_rendered(found)) for field, found in resolved]
         values[name] = expand_items(spec["form"], resolved, spec.get("text", ()), keep_item)
     return values
 

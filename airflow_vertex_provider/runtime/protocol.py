@@ -68,7 +68,8 @@ pipeline it writes into the dict itself. All of this is optional:
     tasks are mapped over the value: an error if it is not a list, tuple or dict.
 ``expand``: {output: {"form": "product", "fields": [[name, node], ...], "text": [name, ...]}}
     LIST outputs: the items of a loop, see :func:`expand_items`. Or {"form": "kwargs", "field": name,
-    "node": node}, for expand_kwargs whose keys are not known. No field may be called ``index``.
+    "node": node}, for expand_kwargs whose keys are not known, with "rendered": true where Airflow renders the
+    dicts once more: what that would do to a template is refused. No field may be called ``index``.
 ``typed``: {output: type}
     outputs that hold the value as a component takes it: NUMBER_INTEGER, NUMBER_DOUBLE, BOOLEAN, LIST,
     STRUCT. A value that is not such a thing in plain JSON is an error.
@@ -267,6 +268,8 @@ def spec_items(
     given = spec["fields"] if spec["form"] == "product" else [[spec["field"], spec["node"]]]
     try:
         fields = [(name, entrypoint.resolve(node, texts)) for name, node in given]
+        if spec.get("rendered"):
+            fields = [(name, entrypoint.as_rendered(found)) for name, found in fields]
     except entrypoint.VertexRuntimeError as error:
         raise VertexValueError(str(error)) from None
     return expand_items(spec["form"], fields, spec["text"], keep)

@@ -77,10 +77,15 @@ class TestInside:
         with DAG("d") as dag, group():
             a = member("a")
             a >> member("b", "always") >> member("c")
-        assert above(dag, "b") == {"submit_pipeline"}
-        assert get(dag, "train.a").downstream_task_ids == set()
-        assert rules(dag)["b"] == "all_success"
+        assert above(dag, "b") == {"a"}
+        assert rules(dag)["b"] == "all_done"
         assert above(dag, "c") == {"b"}
+
+    def test_always_with_nothing_above(self) -> None:
+        with DAG("d") as dag, group():
+            member("b", "always")
+        assert above(dag, "b") == {"submit_pipeline"}
+        assert rules(dag)["b"] == "all_success"
 
     def test_always_cannot_be_mapped_over_a_member(self) -> None:
         def build() -> None:
@@ -108,7 +113,7 @@ class TestInside:
         assert delete_task.trigger_rule.value == "all_done_setup_success"
         dag.validate_setup_teardown()
         assert WAIT not in create_task.get_flat_relative_ids(upstream=False)
-        assert get(dag, WAIT).rules["leaves"] == ["train.delete"]
+        assert get(dag, WAIT).rules["leaves"] == ["train.work"]
 
 
 class TestOutside:

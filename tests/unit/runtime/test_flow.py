@@ -343,7 +343,9 @@ def follow_config(dag: DAG) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=str)
+@pytest.mark.parametrize(
+    "choice", CHOICES, ids=lambda choice: str(sorted(choice) if isinstance(choice, set) else choice)
+)
 def test_a_choice_lets_the_same_followers_go_on_as_in_airflow(choice: Any) -> None:
     dag = branching_dag()
     assert entrypoint.use_branch(follow_config(dag), {}, choice, "") == {}

@@ -23,6 +23,8 @@ from airflow_vertex_provider.runtime.protocol import (
     encode,
     expand_items,
     from_input,
+    seal,
+    spec_items,
 )
 
 COLUMN = st.one_of(
@@ -85,6 +87,14 @@ def test_no_value_at_all_is_named() -> None:
 def test_expand_kwargs_takes_dicts_alone(value: Any) -> None:
     with pytest.raises(VertexValueError, match="expand_kwargs"):
         expand_items("kwargs", [("kwargs", value)], (), as_is)
+
+
+def test_what_airflow_would_render_once_more() -> None:
+    spec = seal({"form": "kwargs", "field": "k", "node": from_input("a"), "text": [], "rendered": True})
+    items = spec_items(spec, {"a": [{"x": "a\n", "y": ["b\n", 1]}]}, as_is)
+    assert unindexed(items) == [{"k": {"x": "a", "y": ["b", 1]}}]
+    with pytest.raises(VertexValueError, match="Airflow would render a text of the dicts"):
+        spec_items(spec, {"a": [{"x": {"y": "{{ ds }}"}}]}, as_is)
 
 
 def test_the_index_has_its_own_name() -> None:

@@ -292,7 +292,7 @@ class Thing:
         (print, "the value", "builtin_function_or_method"),
         (Thing, "the value", "type"),
     ],
-    ids=repr,
+    ids=lambda item: item if isinstance(item, str) else type(item).__name__,
 )
 def test_what_cannot_be_carried_is_named_with_its_place(value: Any, where: str, kind: str) -> None:
     with pytest.raises(VertexValueError, match=re.escape(where) + " is of type .*" + re.escape(kind)):
@@ -489,7 +489,7 @@ def test_embedded_text_is_the_entry_points_code_alone() -> None:
         for name, item in vars(entrypoint).items()
         if getattr(item, "__module__", "") == entrypoint.__name__
     } | {"AirflowException", "AirflowSkipException", "AirflowFailException"}
-    assert len(text) < 31_200
+    assert len(text) < 31_900
     ast.parse(text, feature_version=(3, 8))
     scope: dict[str, Any] = {"__name__": "embedded"}
     exec(compile(text, "embedded", "exec"), scope)
