@@ -317,6 +317,13 @@ class Values:
         if producer in self._silent:
             self.refuse(field, f"the output of {producer!r}", "the output of a task that leaves a value")
             return None
+        if _is_branch(value.operator):
+            self.refuse(
+                field,
+                f"the output of the branch {producer!r}",
+                "the output of another task: Airflow keeps a branch's only where it skips nothing",
+            )
+            return None
         if output == TEXT_OUTPUT and value.key != _RETURN_KEY:
             self.refuse(field, f"XCom {value.key!r} of {producer!r}", "the whole return value of a task")
             return None
@@ -373,6 +380,11 @@ class Values:
         name = naming.parameter_name(hint, list(self.inputs))
         self.inputs[name] = source
         return name
+
+
+def _is_branch(operator: Any) -> bool:
+    made = operator.operator_class if isinstance(operator, MappedOperator) else type(operator)
+    return any(kind.__name__ == "BranchMixIn" for kind in made.__mro__)
 
 
 def has_reference(value: Any) -> bool:

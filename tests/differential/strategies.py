@@ -297,7 +297,7 @@ class _Builder:
         return () if rule == "always" else self._some([one for one in above if self._has_value(one)], 1)
 
     def _has_value(self, name: str) -> bool:
-        return self._members[name].kind != "empty"
+        return self._members[name].kind not in ("empty", "branch")
 
     def _direct(self, names: Iterable[str]) -> list[str]:
         return [member for name in names for member in self._contents[name]]

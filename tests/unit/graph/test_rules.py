@@ -115,6 +115,10 @@ def branch_in_a_mapped_group() -> None:
     pair.expand(value=[1])
 
 
+def value_of_a_branch() -> None:
+    use(choose())
+
+
 def mapped_setup() -> None:
     @setup
     @task
@@ -145,6 +149,7 @@ def unknown_names() -> None:
         (part_of_a_mapped_group, "g.use", "upstream", "g.pair.unseen may fail without that"),
         (starts_apart_in_a_mapped_group, "g.pair.b", "upstream", "no task outside the mapped task group"),
         (branch_in_a_mapped_group, "g.pair.choose", "operator", "a mapped branch or short circuit"),
+        (value_of_a_branch, "g.use", "value", "the output of the branch 'g.choose'"),
         (mapped_setup, "g.prepare", "setup", "a mapped task"),
         (map_over_member, "g.use", "value", "map() over g.many"),
         (limited_but_not_mapped, "g.use", "max_active_tis_per_dagrun", "2"),
