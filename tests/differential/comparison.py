@@ -73,7 +73,8 @@ def compare(
 def _unstarted(airflow: Outcome, vertex: Outcome) -> tuple[set[str], list[str]]:
     """Find the members of ``g`` that Airflow alone runs though the group did not start.
 
-    Where its first tasks do not run for different reasons, one of them the reason here, that is all members.
+    Where its first tasks do not run for other reasons than the one here (one of them is mapped over nothing,
+    say), that is all members.
 
     :return: their names, and a line for each that did run on the Vertex side.
     """
@@ -85,11 +86,13 @@ def _unstarted(airflow: Outcome, vertex: Outcome) -> tuple[set[str], list[str]]:
         for name in members
         if airflow.states[name] not in ("skipped", "upstream_failed") or _mark(name) in ran_there
     }
-    reasons = {airflow.states[name] for name in members - ran if _task(name) not in followers}
+    first = {name for name in members - ran if _task(name) not in followers}
+    reasons = {airflow.states[name] for name in first}
+    another = any(airflow.states[name] != vertex.states.get(name) for name in first)
     lines = [
         f"{name} ran though its group did not start" for name in sorted(members) if _mark(name) in ran_here
     ]
-    return (members if len(reasons) > 1 else ran), lines
+    return (members if another or len(reasons) > 1 else ran), lines
 
 
 def _differences(airflow: Outcome, vertex: Outcome, left_out: frozenset[str]) -> list[str]:
