@@ -224,9 +224,27 @@ class _Builder:
                 f"an argument called {key!r}",
                 "a name of ASCII letters, digits and underscores: it stands in an expression of the pipeline",
             )
+        yield from self._skip_problems()
         yield from self._source_problems()
         if len(self._inside) > 1:
             yield from self._group_problems()
+
+    def _skip_problems(self) -> Iterator[Problem]:
+        """Find instances that exist from the start, which Airflow skips below a branch unless another fails."""
+        if mapping.may_be_empty(self._part.expand_input):
+            return
+        for root in self._roots:
+            skippers = {skipper for skipper, _ in root.skipped_by}
+            others = set(self._outside[root.id]) - skippers
+            if skippers and others:
+                yield Problem(
+                    root.id,
+                    "upstream",
+                    f"{_listed(others)} beside the branch or short circuit {_listed(skippers)}, above a task "
+                    "mapped over a list that is written out",
+                    "the list given by a task, or the other tasks above the branch: only of such a mapped task "
+                    "Airflow lets a failure go before the skip",
+                )
 
     def _source_problems(self) -> Iterator[Problem]:
         root = self._roots[0]

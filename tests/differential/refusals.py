@@ -29,6 +29,10 @@ class Refusal:
 
 DOCUMENTED = (
     Refusal(
+        r"upstream: found .* beside the branch or short circuit",
+        "| a task mapped over a list that is written out, below a branch or short circuit",
+    ),
+    Refusal(
         r"trigger_rule: found '\w+' below .* outside the group",
         "| any rule but `all_success` towards tasks outside the group",
     ),

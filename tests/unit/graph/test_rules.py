@@ -119,6 +119,10 @@ def value_of_a_branch() -> None:
     use(choose())
 
 
+def literal_below_branch_and_others() -> None:
+    [choose(), first()] >> use.expand(value=[1, 2])
+
+
 def mapped_setup() -> None:
     @setup
     @task
@@ -149,6 +153,7 @@ def unknown_names() -> None:
         (part_of_a_mapped_group, "g.use", "upstream", "g.pair.unseen may fail without that"),
         (starts_apart_in_a_mapped_group, "g.pair.b", "upstream", "no task outside the mapped task group"),
         (branch_in_a_mapped_group, "g.pair.choose", "operator", "a mapped branch or short circuit"),
+        (literal_below_branch_and_others, "g.use", "upstream", "g.first beside the branch or short circuit"),
         (value_of_a_branch, "g.use", "value", "the output of the branch 'g.choose'"),
         (mapped_setup, "g.prepare", "setup", "a mapped task"),
         (map_over_member, "g.use", "value", "map() over g.many"),
