@@ -230,7 +230,7 @@ class _Builder:
             yield from self._group_problems()
 
     def _skip_problems(self) -> Iterator[Problem]:
-        """Find instances that exist from the start, which Airflow skips below a branch unless another fails."""
+        """Find instances that exist from the start: Airflow skips them below a branch, unless another fails."""
         if mapping.may_be_empty(self._part.expand_input):
             return
         for root in self._roots:
@@ -242,7 +242,7 @@ class _Builder:
                     "upstream",
                     f"{_listed(others)} beside the branch or short circuit {_listed(skippers)}, above a task "
                     "mapped over a list that is written out",
-                    "the list given by a task, or the other tasks above the branch: only of such a mapped task "
+                    "the list given by a task, or the other tasks above the branch: of such a task alone "
                     "Airflow lets a failure go before the skip",
                 )
 
