@@ -230,7 +230,7 @@ class _Builder:
             yield from self._group_problems()
 
     def _skip_problems(self) -> Iterator[Problem]:
-        """Find instances that exist from the start: Airflow skips them below a branch, unless another fails."""
+        """Find instances that are there from the start: a branch skips them, unless another task fails."""
         if mapping.may_be_empty(self._part.expand_input):
             return
         for root in self._roots:
