@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "25"))
 SEED = os.environ.get("DIFFERENTIAL_SEED")
 #: The part of the drawn groups that may be refused, once there are enough to speak of parts.
-MOST_REFUSED = 0.15
+MOST_REFUSED = 0.2
 
 
 class Tally:
