@@ -11,12 +11,12 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.definitions.mappedoperator import MappedOperator
-
-from airflow_vertex_provider.entry import ALL_SUCCESS, Entry
+from airflow_vertex_provider.entry import Entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
-from airflow_vertex_provider.graph.model import Graph
+from airflow_vertex_provider.graph.model import ALL_SUCCESS, Graph
 from airflow_vertex_provider.graph.refusals import Refusals
+from airflow_vertex_provider.graph.skips import with_groups
+from airflow_vertex_provider.graph.values import descends
 from airflow_vertex_provider.verdict import leaf_rules
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def branched(outer: Any, members: Iterable[str]) -> list[Problem]:
 
     What starts the group is its submit task; the group's own id stands for that, a member's does not.
     """
-    kinds = {kind.__name__ for kind in _class_of(outer).__mro__}
     # LatestOnlyOperator chooses what stands below it, so it cannot name a member that does not.
-    if "BranchMixIn" not in kinds or "LatestOnlyOperator" in kinds:
+    if not descends(outer, "BranchMixIn") or descends(outer, "LatestOnlyOperator"):
         return []
     return [
         Problem(
@@ -68,10 +67,6 @@ def branched(outer: Any, members: Iterable[str]) -> list[Problem]:
         )
         for member in sorted(members)
     ]
-
-
-def _class_of(operator: Any) -> type:
-    return operator.operator_class if isinstance(operator, MappedOperator) else type(operator)
 
 
 def unfollowed(outer: str, member: str) -> Problem:
@@ -188,16 +183,11 @@ class LateEdges:
             problem = unfollowed(other, task_id)
             self._refuse(problem.where, problem.found, problem.allowed)
         if other not in self._entry.rules:
+            choices = with_groups(self._group, {other})
             for item in self._submit.graph["tasks"]:
                 if item["id"] == task_id and "ids" in item["payload"]:
-                    item["payload"]["ids"] = sorted({*item["payload"]["ids"], *self._with_groups(other)})
+                    item["payload"]["ids"] = sorted({*item["payload"]["ids"], *choices})
         return True
-
-    def _with_groups(self, task_id: str) -> set[str]:
-        """Return an outer task's id and those of the task groups that begin with it."""
-        groups = self._group.dag.task_group.get_task_group_dict().items()
-        begun = {str(name) for name, group in groups if any(root.task_id == task_id for root in group.roots)}
-        return {task_id, *begun} - {"None"}
 
     def _refuse(self, task_id: str, found: str, allowed: str) -> None:
         raise VertexGroupError(

@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_vertex_provider.exceptions import Problem
-from airflow_vertex_provider.operators.member import rule_of
+from airflow_vertex_provider.graph.control import ALWAYS, TEARDOWN_RULE
+from airflow_vertex_provider.graph.model import ALL_SUCCESS
+from airflow_vertex_provider.graph.skips import rule_of
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.task_group import VertexTaskGroup
-
-ALL_SUCCESS = "all_success"
-ALWAYS = "always"
-#: Only teardown tasks have it: it looks at setups above, and no setup outside has a teardown in the group.
-TEARDOWN_RULE = "all_done_setup_success"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from airflow_vertex_provider.graph.control import Control
+from airflow_vertex_provider.graph.control import ALWAYS, Control
 from airflow_vertex_provider.graph.model import (
     ALL_SUCCESS,
     DECISION_OUTPUT,
@@ -28,7 +28,6 @@ from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot
 from airflow_vertex_provider.states import TaskState
 
-ALWAYS = "always"
 #: What a gate or ``follow`` output says when its followers are not to run.
 SKIP = "skip"
 #: How the error of a task begins that ended because of its trigger rule; see the entry point.

@@ -71,7 +71,8 @@ def compile_with_limit(
     """
     placement, containers, limit = _build(graph, settings, pipeline)
     wiring = placement.wiring
-    parts = _components(placement, settings, containers)
+    dags = wiring.components()
+    parts = _components(placement, settings, containers, set(dags))
     root: dict[str, Any] = {"dag": wiring.dag(wiring.root)}
     if graph.parameters:
         root["inputDefinitions"] = {
@@ -84,7 +85,7 @@ def compile_with_limit(
             }
         }
     spec = {
-        "components": dict(sorted({**wiring.components(), **parts.components}.items())),
+        "components": dict(sorted({**dags, **parts.components}.items())),
         "deploymentSpec": {"executors": dict(sorted(parts.executors.items()))},
         "pipelineInfo": {
             "name": graph.name,
@@ -221,11 +222,13 @@ class _Parts:
 
 
 def _components(
-    placement: Placement, settings: Mapping[str, TaskSettings], containers: Mapping[str, dict[str, Any]]
+    placement: Placement,
+    settings: Mapping[str, TaskSettings],
+    containers: Mapping[str, dict[str, Any]],
+    dag_names: set[str],
 ) -> _Parts:
     parts = _Parts({}, {})
-    taken = {f"{kind}-{key}" for key in placement.placed for kind in ("comp", "exec")}
-    taken |= set(placement.wiring.components())
+    taken = dag_names | {f"{kind}-{key}" for key in placement.placed for kind in ("comp", "exec")}
     for key, placed in placement.placed.items():
         leaf = placed.leaf
         if placed.role == "member" and placed.task.kind is TaskKind.COMPONENT:
@@ -236,11 +239,7 @@ def _components(
             parts.executors |= embedded.executors
             taken |= {*embedded.components, *embedded.executors}
             continue
-        if (
-            placed.role == "member"
-            and settings[placed.task.id].custom_job is not None
-            and (placed.task.kind is not TaskKind.GATE)
-        ):
+        if _settings_of(placed, settings).custom_job is not None:
             leaf.outputs[custom_job.GCP_RESOURCES] = "STRING"
         parts.components[f"comp-{key}"] = {"executorLabel": f"exec-{key}", **component_ports(leaf)}
         parts.executors[f"exec-{key}"] = {"container": containers[key]}

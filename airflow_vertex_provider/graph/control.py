@@ -32,6 +32,7 @@ ALL_DONE = "all_done"
 ONE_SUCCESS = "one_success"
 ONE_FAILED = "one_failed"
 ONE_DONE = "one_done"
+#: Only teardown tasks have it: it looks at the setups above.
 TEARDOWN_RULE = "all_done_setup_success"
 
 

@@ -79,7 +79,7 @@ def mapped_parts(group: TaskGroup, operators: Mapping[str, Any]) -> dict[str, Ma
             parts[task_id] = MappedPart(task_id, expand_input, {task_id: operator})
             continue
         mapped = operator.get_closest_mapped_task_group()
-        if mapped is None or mapped in _above(group):
+        if mapped is None or mapped in ancestors(group):
             continue
         key = str(mapped.group_id)
         part = parts.setdefault(key, MappedPart(key, mapped._expand_input, {}))
@@ -87,13 +87,12 @@ def mapped_parts(group: TaskGroup, operators: Mapping[str, Any]) -> dict[str, Ma
     return parts
 
 
-def _above(group: TaskGroup) -> list[TaskGroup]:
-    found = []
+def ancestors(group: TaskGroup) -> Iterator[TaskGroup]:
+    """Yield the task groups around one, from the inside out."""
     parent = group.parent_group
     while parent is not None:
-        found.append(parent)
+        yield parent
         parent = parent.parent_group
-    return found
 
 
 def nested_groups(group: TaskGroup) -> Iterator[Problem]:
@@ -101,7 +100,7 @@ def nested_groups(group: TaskGroup) -> Iterator[Problem]:
     for child in group.get_task_group_dict().values():
         if not isinstance(child, MappedTaskGroup) or child is group:
             continue
-        for above in _above(child):
+        for above in ancestors(child):
             if isinstance(above, MappedTaskGroup):
                 yield Problem(
                     str(child.group_id),

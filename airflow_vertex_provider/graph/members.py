@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
@@ -26,9 +26,6 @@ from airflow_vertex_provider.graph.skips import rule_of
 from airflow_vertex_provider.graph.validation import member_problems, retry_of, timeout_of
 from airflow_vertex_provider.graph.values import ParameterTable, Values
 from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings, task_level
-
-if TYPE_CHECKING:
-    from airflow.sdk import TaskGroup
 
 
 @dataclass
@@ -201,7 +198,7 @@ def _bystander_problems(operator: Any) -> Iterator[Problem]:
     except VertexSettingsError as error:
         yield error.as_problem(operator.task_id)
         return
-    givers = [operator.dag, operator.task_group, *ancestors(operator.task_group)]
+    givers = [operator.dag, operator.task_group, *mapping.ancestors(operator.task_group)]
     inherited = [(giver.default_args or {}).get("executor_config") for giver in givers]
     if settings and operator.executor_config not in inherited:
         yield Problem(
@@ -249,10 +246,3 @@ def author_settings(operator: Any) -> Mapping[str, Any]:
     if not isinstance(settings, Mapping):
         raise VertexSettingsError('executor_config["vertex"]', settings, "a dict")
     return settings
-
-
-def ancestors(group: TaskGroup) -> Iterator[TaskGroup]:
-    parent = group.parent_group
-    while parent is not None:
-        yield parent
-        parent = parent.parent_group

@@ -18,7 +18,7 @@ from airflow_vertex_provider.graph import mapping, naming
 from airflow_vertex_provider.graph.control import Control
 from airflow_vertex_provider.graph.converters import supported
 from airflow_vertex_provider.graph.loops import add_loops
-from airflow_vertex_provider.graph.members import Member, ancestors, read_members, silent_ids, task_of
+from airflow_vertex_provider.graph.members import Member, read_members, silent_ids, task_of
 from airflow_vertex_provider.graph.model import (
     TEXT_OUTPUT,
     TYPED_PREFIX,
@@ -99,11 +99,11 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
             for problem in setting_problems("", task.settings, operators, environment)
         )
     tasks = _with_titles(members, _with_asked_outputs(tasks))
-    tasks, found = _with_skips(group, members, tasks)
-    problems.extend(found)
     skippers = {
         task_id: member.conversion.skipper for task_id, member in members.items() if member.conversion.skipper
     }
+    tasks, found = _with_skips(group, members, skippers, tasks)
+    problems.extend(found)
     result = add_loops(
         tasks,
         parts,
@@ -185,12 +185,12 @@ def _description(group: TaskGroup, tasks: Iterable[Task]) -> str:
 
 
 def _with_skips(
-    group: TaskGroup, members: Mapping[str, Member], tasks: Mapping[str, Task]
+    group: TaskGroup,
+    members: Mapping[str, Member],
+    skippers: Mapping[str, str],
+    tasks: Mapping[str, Task],
 ) -> tuple[dict[str, Task], list[Problem]]:
     """Tell those who decide about others what to write, and the others where to look."""
-    skippers = {
-        task_id: member.conversion.skipper for task_id, member in members.items() if member.conversion.skipper
-    }
     result = dict(tasks)
     if not skippers:
         return result, []
@@ -234,7 +234,7 @@ def _rule_problems(graph: Graph, pipeline: PipelineSettings) -> Iterator[Problem
 
 
 def _structure_problems(group: TaskGroup) -> Iterator[Problem]:
-    for ancestor in ancestors(group):
+    for ancestor in mapping.ancestors(group):
         if isinstance(ancestor, MappedTaskGroup):
             yield Problem(
                 str(group.group_id), "parent", "a mapped task group", "a task group that is not mapped"

@@ -52,6 +52,17 @@ def read_follows(
     found = Follows()
     observed = set(above_tolerant)
     for skipper, kind in skippers.items():
+        if skipper in loops:
+            found.problems.append(
+                Problem(
+                    skipper,
+                    "operator",
+                    "a mapped branch or short circuit",
+                    "one that is not mapped: Airflow itself skips nothing below a mapped one "
+                    "(apache/airflow#67265)",
+                )
+            )
+            continue
         operator = operators[skipper]
         direct = operator.downstream_task_ids.intersection(operators)
         followers = sorted(direct)
@@ -64,17 +75,6 @@ def read_follows(
             )
         if kind in ("all", "direct"):
             followers = [task_id for task_id in followers if not operators[task_id].is_teardown]
-        if skipper in loops:
-            found.problems.append(
-                Problem(
-                    skipper,
-                    "operator",
-                    "a mapped branch or short circuit",
-                    "one that is not mapped: Airflow itself skips nothing below a mapped one "
-                    "(apache/airflow#67265)",
-                )
-            )
-            continue
         outputs: dict[str, dict[str, Any]] = {}
         for follower in followers:
             rule = rule_of(operators[follower])
@@ -109,16 +109,16 @@ def _keep(group: TaskGroup, skipper: Any, follower: Any) -> list[str]:
     """Return the ids that, chosen by a branch, let the follower run: its own, those above it, and groups."""
     below = skipper.get_flat_relative_ids(upstream=False)
     above = follower.get_flat_relative_ids(upstream=True)
-    return sorted(_with_groups(group, {follower.task_id, *(above & below)}))
+    return sorted(with_groups(group, {follower.task_id, *(above & below)}))
 
 
 def branch_ids(group: TaskGroup, operator: Any, operators: Collection[str]) -> list[str]:
     """Return the ids that a branch may name: what stands below it in the group, and next to it outside."""
     below = operator.get_flat_relative_ids(upstream=False).intersection(operators)
-    return sorted(_with_groups(group, {*below, *operator.downstream_task_ids}))
+    return sorted(with_groups(group, {*below, *operator.downstream_task_ids}))
 
 
-def _with_groups(group: TaskGroup, ids: set[str]) -> set[str]:
+def with_groups(group: TaskGroup, ids: set[str]) -> set[str]:
     """Add the ids of the task groups that begin with one of the tasks, as a branch may choose a group."""
     groups = group.dag.task_group.get_task_group_dict().items()
     begun = {str(group_id) for group_id, other in groups if any(root.task_id in ids for root in other.roots)}

@@ -37,13 +37,12 @@ from airflow_vertex_provider.graph.model import (
 )
 from airflow_vertex_provider.graph.templates import environment_of, template_problems
 from airflow_vertex_provider.runtime import protocol
+from airflow_vertex_provider.snapshot import INDEX_INPUT
 
 _RETURN_KEY = "return_value"
 _PLAIN_EXPRESSION = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)\s*\}\}")
 #: Longest excerpt of an author's value in an error message.
 _EXCERPT = 120
-#: The input of a task in a loop that tells its iteration; whoever looks at the job finds the task by it.
-INDEX_INPUT = "item_index"
 #: The field of an item that holds all mapped arguments, where their names are not known at parse.
 KWARGS_FIELD = "arg_kwargs"
 #: Ending of the field that holds an item as bare text.
@@ -317,7 +316,7 @@ class Values:
         if producer in self._silent:
             self.refuse(field, f"the output of {producer!r}", "the output of a task that leaves a value")
             return None
-        if _is_branch(value.operator):
+        if descends(value.operator, "BranchMixIn"):
             self.refuse(
                 field,
                 f"the output of the branch {producer!r}",
@@ -382,9 +381,10 @@ class Values:
         return name
 
 
-def _is_branch(operator: Any) -> bool:
+def descends(operator: Any, name: str) -> bool:
+    """Tell whether an operator's class, mapped or not, descends from one of that name."""
     made = operator.operator_class if isinstance(operator, MappedOperator) else type(operator)
-    return any(kind.__name__ == "BranchMixIn" for kind in made.__mro__)
+    return any(kind.__name__ == name for kind in made.__mro__)
 
 
 def has_reference(value: Any) -> bool:

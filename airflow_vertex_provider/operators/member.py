@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_vertex_provider.exceptions import VertexTaskFailedError
+from airflow_vertex_provider.graph.skips import rule_of
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.operators.waiting import (
     AirflowSkipException,
@@ -148,12 +149,6 @@ class VertexMemberOperator(VertexWaitingOperator):
     def conclude(self, context: Context, value: Any) -> Any:
         """Do with the value what the author's class does with it, and return it. On a worker."""
         return value
-
-
-def rule_of(operator: Any) -> str:
-    """Return an operator's trigger rule as plain text."""
-    rule = operator.trigger_rule
-    return str(getattr(rule, "value", rule))
 
 
 def adopt(
