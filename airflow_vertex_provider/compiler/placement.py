@@ -68,12 +68,14 @@ class Placed:
     :param role: ``member``: the member itself; ``gate`` decides about it; ``mark`` stands for it where it
         did not run, or tells that it has.
     :param extra: keys of the entry point's configuration that come from the place.
+    :param behind_gate: a gate task waits for all that the member would wait for.
     """
 
     leaf: Leaf
     task: Task
     role: Literal["member", "gate", "mark"]
     extra: dict[str, Any] = field(default_factory=dict)
+    behind_gate: bool = False
 
 
 class Placement:
@@ -177,7 +179,7 @@ class Placement:
             self.wiring.scope("condition", around, condition=(*condition, True))
         placed = self._member(task, inside)
         if gate is not None:
-            placed.extra["gate_leaf"] = gate.leaf
+            placed.behind_gate = True
             if tolerant:
                 self._relay(placed, gate)
 
@@ -307,12 +309,9 @@ class Placement:
         leaf, task = placed.leaf, placed.task
         if task is self._exit_task or placed.role == "mark":
             return
-        gate = placed.extra.pop("gate_leaf", None)
-        waits = self._control.waits_for(task.id)
-        if gate is not None:
-            # The condition around the task waits for the gate, and the gate for everything else.
-            waits = []
-        for above in waits:
+        if placed.behind_gate:
+            return  # the condition around the task waits for the gate, and the gate for everything else
+        for above in self._control.waits_for(task.id):
             self._wait(leaf, above)
 
     def _wait(self, leaf: Leaf, above: str) -> None:
