@@ -167,6 +167,9 @@ class AirflowApi:
     def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 180) -> str:
         """Wait until the run has ended, and return its state, ``success`` or ``failed``.
 
+        A run that failed prints its states and the logs of the tasks that failed; pytest shows them if
+        the test did not expect that.
+
         :param timeout: seconds.
         """
 
@@ -178,7 +181,21 @@ class AirflowApi:
             states = {name: item["state"] for name, item in self.task_instances(dag_id, run_id).items()}
             return f"task states: {json.dumps(states, indent=1)}\n{self._failure_detail()}"
 
-        return wait_until(ended, timeout, f"the run {run_id} of {dag_id} to end", detail=detail)
+        state = str(wait_until(ended, timeout, f"the run {run_id} of {dag_id} to end", detail=detail))
+        if state == "failed":
+            print(self._what_failed(dag_id, run_id))
+        return state
+
+    def _what_failed(self, dag_id: str, run_id: str) -> str:
+        """Return the states of a run's tasks, with the log of each that failed."""
+        parts = [f"the run {run_id} of {dag_id} failed:"]
+        for name, item in self.task_instances(dag_id, run_id).items():
+            parts.append(f"{name}: {item['state']}, try {item['try_number']}")
+            if item["state"] == "failed" and item["try_number"]:
+                parts.append(
+                    self.log(dag_id, run_id, item["task_id"], item["try_number"], map_index=item["map_index"])
+                )
+        return "\n".join(parts)
 
     # -- task instances ------------------------------------------------------------------------
 
