@@ -150,6 +150,14 @@ def texts(field: str, value: Any) -> list[str]:
     return list(value)
 
 
+def literal_texts(field: str, value: Any) -> list[str]:
+    """Accept a list of strings that are not empty and no templates: what they say is needed at parse."""
+    for index, item in enumerate(texts(field, value)):
+        if is_template(item):
+            raise VertexSettingsError(f"{field}[{index}]", item, "a text without a template")
+    return list(value)
+
+
 def labels(field: str, value: Any) -> dict[str, str]:
     """Accept labels as Google Cloud takes them (L04)."""
     return _labels(field, value, MAX_LABELS, "")

@@ -14,7 +14,7 @@ import attrs
 from airflow.sdk import TaskGroup
 
 from airflow_vertex_provider.exceptions import Problem, VertexConfigurationError, VertexGroupError
-from airflow_vertex_provider.settings import CustomJob, PipelineSettings, Resources
+from airflow_vertex_provider.settings import TASK_KEYS, CustomJob, PipelineSettings, Resources
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions._internal.node import DAGNode
@@ -52,6 +52,14 @@ class VertexTaskGroup(TaskGroup):
     :param resources: plain resources of members that name none, see :class:`Resources`; not with custom_job.
     :param enable_caching: let Vertex reuse earlier results; ``None``: as the tasks say, and off where they
         say nothing, because Airflow's tasks run when they are told to.
+    :param code: how members' functions reach their containers: ``"inline"`` (default), ``"bundle"`` or
+        ``"image"``, see docs/code.md.
+    :param code_paths: what a bundle holds; the folder of the DAG's own modules if not given.
+    :param serializers: names of serialisers for members' values, besides the built-in ones.
+    :param value_limit: bytes above which a value travels by file.
+    :param pip_index_urls: index that packages come from, then further ones.
+    :param pip_no_deps: install packages alone, without what they require.
+    :param wheel_cache: ``gs://`` folder that keeps wheels from run to run.
     :param service_account: account the job and its custom jobs run as.
     :param network: VPC network as ``projects/<number>/global/networks/<name>`` (L18).
     :param reserved_ip_ranges: names of IP ranges reserved in that network.
@@ -77,6 +85,13 @@ class VertexTaskGroup(TaskGroup):
     custom_job: CustomJob | Mapping[str, Any] | None = _option()
     resources: Resources | Mapping[str, Any] | None = _option()
     enable_caching: bool | None = _option()
+    code: str | None = _option()
+    code_paths: Sequence[str] | None = _option()
+    serializers: Sequence[str] | None = _option()
+    value_limit: int | str | None = _option()
+    pip_index_urls: Sequence[str] | None = _option()
+    pip_no_deps: bool | str | None = _option()
+    wheel_cache: str | None = _option()
     service_account: str | None = _option()
     network: str | None = _option()
     reserved_ip_ranges: Sequence[str] | None = _option()
@@ -114,7 +129,7 @@ class VertexTaskGroup(TaskGroup):
 
     def task_settings(self) -> dict[str, Any]:
         """Return the group's level of task settings, as the author gave it."""
-        names = ("image", "packages", "custom_job", "resources", "enable_caching")
+        names = [name for name in TASK_KEYS if name != "env"]
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def own_problems(self) -> list[Problem]:

@@ -78,6 +78,13 @@ def vertex_task(
     packages: Sequence[str] | None = None,
     enable_caching: bool | None = None,
     env: Mapping[str, str] | None = None,
+    code: str | None = None,
+    code_paths: Sequence[str] | None = None,
+    serializers: Sequence[str] | None = None,
+    value_limit: int | str | None = None,
+    pip_index_urls: Sequence[str] | None = None,
+    pip_no_deps: bool | str | None = None,
+    wheel_cache: str | None = None,
     **kwargs: Any,
 ) -> TaskDecorator:
     """Make a member of a Vertex task group of a function.
@@ -90,6 +97,13 @@ def vertex_task(
     :param packages: pip requirements installed before the function runs.
     :param enable_caching: let Vertex reuse an earlier result.
     :param env: environment variables of the container.
+    :param code: how the function reaches the container: ``"inline"`` (default), ``"bundle"``, ``"image"``.
+    :param code_paths: what a bundle holds; the folder of the DAG's own modules if not given.
+    :param serializers: names of serialisers for values, besides the built-in ones.
+    :param value_limit: bytes above which a value travels by file.
+    :param pip_index_urls: index that packages come from, then further ones.
+    :param pip_no_deps: install the packages alone, without what they require.
+    :param wheel_cache: ``gs://`` folder that keeps wheels from run to run.
     :param kwargs: arguments of any Airflow task, such as ``task_id`` or ``retries``.
     """
     given = {
@@ -99,6 +113,13 @@ def vertex_task(
         "packages": packages,
         "enable_caching": enable_caching,
         "env": env,
+        "code": code,
+        "code_paths": code_paths,
+        "serializers": serializers,
+        "value_limit": value_limit,
+        "pip_index_urls": pip_index_urls,
+        "pip_no_deps": pip_no_deps,
+        "wheel_cache": wheel_cache,
     }
     settings = {name: given[name] for name in TASK_KEYS if given[name] is not None}
     config = kwargs.get("executor_config")

@@ -1,0 +1,65 @@
+"""The pipeline job's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from airflow_vertex_provider import checks
+from airflow_vertex_provider.exceptions import VertexSettingsError
+from airflow_vertex_provider.settings.base import Settings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSettings(Settings):
+    """Settings of the pipeline job as a whole.
+
+    :param location: region of the job, for example ``europe-west4`` (L19).
+    :param pipeline_root: ``gs://`` folder for what the tasks write (L05).
+    :param project_id: project of the job; the connection's if not said.
+    :param service_account: account the job runs as (the seed's workload service account).
+    :param network: VPC network as ``projects/<number>/global/networks/<name>`` (L18).
+    :param reserved_ip_ranges: names of IP ranges reserved in that network.
+    :param psc_network_attachment: network attachment for Private Service Connect; excludes ``network``.
+    :param encryption_spec_key_name: CMEK key for the job and what it makes.
+    :param persistent_resource_id: persistent resource that custom jobs run on unless they say otherwise.
+    :param labels: labels of the job (L04).
+    :param failure_policy: ``slow`` (default): what can still run does; ``fast``: start nothing more (L20).
+    :param display_name: name in the console; ``<dag id>.<group id>`` if not said (L03).
+    """
+
+    location: str | None = setting(checks.location)
+    pipeline_root: str | None = setting(checks.gcs_path)
+    project_id: str | None = setting(checks.text)
+    service_account: str | None = setting(checks.service_account)
+    network: str | None = setting(checks.network)
+    reserved_ip_ranges: Sequence[str] | None = setting(checks.texts, scalar=False)
+    psc_network_attachment: str | None = setting(checks.text)
+    encryption_spec_key_name: str | None = setting(checks.kms_key)
+    persistent_resource_id: str | None = setting(checks.persistent_resource_id)
+    labels: Mapping[str, str] | None = setting(checks.job_labels, scalar=False)
+    failure_policy: str | None = setting(checks.one_of("slow", "fast"))
+    display_name: str | None = setting(checks.matching(r".{1,128}", "1 to 128 characters"))
+
+    @classmethod
+    def _path(cls, name: str) -> str:
+        return name
+
+    @classmethod
+    def section(cls) -> str:
+        """See :meth:`Settings.section`."""
+        return "group"
+
+    def require_complete(self) -> None:
+        """Refuse settings that no job can be made of.
+
+        :raises VertexSettingsError: location or pipeline root are missing, or two fields exclude each other.
+        """
+        if self.location is None:
+            raise VertexSettingsError("location", None, 'a region such as "europe-west4"')
+        if self.pipeline_root is None:
+            raise VertexSettingsError("pipeline_root", None, '"gs://<bucket>/<path>"')
+        if self.network is not None and self.psc_network_attachment is not None:
+            raise VertexSettingsError(
+                "network", self.network, "no network together with psc_network_attachment (L18)"
+            )
