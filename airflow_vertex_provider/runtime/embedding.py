@@ -29,6 +29,8 @@ def embedded_source(config: Mapping[str, Any] | None = None) -> str:
     if config is None:
         return _joined(frozenset(names))
     used = {f"run_{config.get('kind')}", *(f"use_{key}" for key, value in config.items() if value)}
+    for verb, key in (("write", "writers"), ("read", "readers")):
+        used.update(f"{verb}_{name}" for name in config.get(key) or ())
     # Node forms are few; one that only looks like one costs its text and no more.
     used.update(f"node_{form}" for form in re.findall(r'"\$(\w+)":', entrypoint.dump(config)))
     return _joined(frozenset(names & used))

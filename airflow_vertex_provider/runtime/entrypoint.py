@@ -21,6 +21,8 @@ chief alone (:func:`is_chief`):
     the outputs, as Vertex reads them;
 ``airflow_value.json``, ``airflow_item_<output>_<field>_<number>.json``
     the value itself, or an item of it that a loop runs over, when it is too large to be an argument;
+``airflow_value_<number>.<extension>``
+    an object of the value that JSON cannot carry, as its serialiser writes it;
 ``../airflow_no_retry/<folder>.json``
     after an AirflowFailException: the error; a later attempt fails with it and runs nothing;
 ``airflow_error.json``
@@ -103,13 +105,14 @@ def escape_literal(text: str) -> str:
     return text.replace(brace + brace, brace + "\\u007b").replace(dollar + "(", dollar + "\\u0028")
 
 
-def encode(value: Any) -> str:
+def encode(value: Any, apart: Any = None) -> str:
     """Write ``value`` as protocol text.
 
+    :param apart: writes what JSON cannot carry into files, see :func:`tag`.
     :raises ProtocolError: the value holds something that would not come back as it was.
     """
     try:
-        return dump(tag(value, "", []))
+        return dump(tag(value, "", [], apart))
     except RecursionError:
         raise ProtocolError("the value is nested too deeply to be written as JSON") from None
 
@@ -119,17 +122,33 @@ def dump(data: Any) -> str:
     return escape_literal(json.dumps(data, separators=(",", ":")))
 
 
-def decode(text: str, read: Callable[[str], bytes] | None = None) -> Any:
+class Apart:
+    """A value that lies outside the text, in a task that passes it on and does not open it."""
+
+    def __init__(self, name: str, content: Any) -> None:
+        self.data = {name: content}
+
+
+def outside(name: str, content: Any) -> Any:
+    """Return what stands for a value that lies outside the text where nobody opens it, as in Airflow."""
+    metadata = dict(content.get("metadata") or ())
+    if "size" in content:
+        metadata["size"] = content["size"]
+    return {"uri": content["uri"], "type": content["type"], "metadata": metadata}
+
+
+def decode(text: str, read: Callable[[str], bytes] | None = None, find: Any = Apart) -> Any:
     """Read protocol text.
 
     :param read: fetches the bytes of a ``gs://`` file; needed only for a text that is a reference.
+    :param find: see :func:`untag`.
     :raises ProtocolError: the text is damaged, or the file is not the one that was written.
     """
     if text[:1] == "@":
         text = fetch(text, read)
     try:
-        return untag(json.loads(text))
-    except ProtocolError:
+        return untag(json.loads(text), find)
+    except VertexRuntimeError:
         raise
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ProtocolError("not a protocol text (%s): %.60r" % (error, text)) from None
@@ -140,31 +159,39 @@ def is_a(kind: type, module: str, name: str) -> bool:
     return any(base.__name__ == name and base.__module__ == module for base in kind.__mro__)
 
 
-def tag(value: Any, where: str, above: list[int]) -> Any:
+def tag(value: Any, where: str, above: list[int], apart: Any = None) -> Any:
     """Return ``value`` as JSON-ready data in which every non-JSON type carries its tag.
 
     :param where: the path to this value, for messages.
     :param above: ids of the containers this value stands in, to find a container inside itself.
+    :param apart: takes a value, the path to it and whether JSON could carry it. It writes the value into a
+        file and returns the data of its tag, or ``None`` where JSON is to carry it.
     """
     kind = type(value)
     if kind in ATOMS:
         return value
     if kind is int:
         return value if -BIG < value < BIG else {"$int": hex(value)}
+    if kind is Apart:
+        return value.data
+    if apart and kind.__module__ != "builtins" and issubclass(kind, (int, float, str, list, dict, tuple)):
+        data = apart(value, where, True)
+        if data:
+            return data
     if issubclass(kind, (int, float, str)):
         if is_a(kind, "enum", "Enum"):
-            return tag(value.value, where, above)
+            return tag(value.value, where, above, apart)
         # Not int(value): a subclass may say something else there.
         base: Any = int if issubclass(kind, int) else float if issubclass(kind, float) else str
-        return tag(getattr(base, "__%s__" % base.__name__)(value), where, above)
+        return tag(getattr(base, "__%s__" % base.__name__)(value), where, above, apart)
     if isinstance(value, (list, dict)) or kind in (tuple, set, frozenset) or is_named_tuple(value):
         if id(value) in above:
             raise ProtocolError("%s contains itself" % (where or "the value"))
         above.append(id(value))
-        data = tag_container(value, where, above)
+        data = tag_container(value, where, above, apart)
         above.pop()
         return data
-    return tag_other(value, kind, where)
+    return tag_other(value, kind, where, apart)
 
 
 def is_named_tuple(value: Any) -> bool:
@@ -172,7 +199,7 @@ def is_named_tuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def tag_container(value: Any, where: str, above: list[int]) -> Any:
+def tag_container(value: Any, where: str, above: list[int], apart: Any) -> Any:
     """Tag a list, dict, tuple or set and all it holds."""
     if isinstance(value, dict):
         pairs: dict[str, Any] = {}
@@ -180,12 +207,12 @@ def tag_container(value: Any, where: str, above: list[int]) -> Any:
             name = key if type(key) is str else str(key)
             if name in pairs:
                 raise ProtocolError("%s has two keys that are both %r as text" % (where or "the value", name))
-            pairs[name] = tag(item, "%s.%s" % (where, name) if where else name, above)
+            pairs[name] = tag(item, "%s.%s" % (where, name) if where else name, above, apart)
         if len(pairs) == 1 and next(iter(pairs))[:1] == "$":
             return {"$dict": [list(pair) for pair in pairs.items()]}
         return pairs
     if isinstance(value, (set, frozenset)):
-        items = [tag(item, where + "{}", above) for item in value]
+        items = [tag(item, where + "{}", above, apart) for item in value]
         # The order of a set changes from process to process; the text must not.
         items.sort(key=json.dumps)
         return {"$" + type(value).__name__: items}
@@ -194,11 +221,11 @@ def tag_container(value: Any, where: str, above: list[int]) -> Any:
     if kinds <= ATOMS or (kinds == {int} and min(value) > -BIG and max(value) < BIG):
         items = list(value)
     else:
-        items = [tag(item, "%s[%d]" % (where, number), above) for number, item in enumerate(value)]
+        items = [tag(item, "%s[%d]" % (where, number), above, apart) for number, item in enumerate(value)]
     return {"$tuple": items} if isinstance(value, tuple) else items
 
 
-def tag_other(value: Any, kind: type, where: str) -> Any:
+def tag_other(value: Any, kind: type, where: str, apart: Any) -> Any:
     """Tag the remaining types that can be carried, and refuse all others."""
     if value is ABSENT:
         return {"$absent": True}
@@ -220,6 +247,8 @@ def tag_other(value: Any, kind: type, where: str) -> Any:
             return {"$date": value.isoformat()}
         if kind.__name__ == "timedelta":
             return {"$timedelta": [value.days, value.seconds, value.microseconds]}
+    if apart:
+        return apart(value, where, False)
     raise ProtocolError(
         "%s is of type %s.%s, which cannot be carried between tasks; use None, bool, int, float, str, list, "
         "dict, tuple, set, frozenset, bytes, datetime, date or timedelta"
@@ -227,30 +256,36 @@ def tag_other(value: Any, kind: type, where: str) -> Any:
     )
 
 
-def untag(data: Any) -> Any:
-    """Return the value that :func:`tag` was given."""
+def untag(data: Any, find: Any = Apart) -> Any:
+    """Return the value that :func:`tag` was given.
+
+    :param find: takes the name and content of a tag whose value lies outside the text, and returns the
+        value, or what stands for it.
+    """
     if type(data) is list:
         kinds = set(map(type, data))
-        return [untag(item) for item in data] if kinds & {list, dict} else data
+        return [untag(item, find) for item in data] if kinds & {list, dict} else data
     if type(data) is not dict:
         return data
     if len(data) == 1:
         ((name, content),) = data.items()
         if name[:1] == "$":
-            return untag_one(name, content)
-    return {key: untag(item) for key, item in data.items()}
+            return untag_one(name, content, find)
+    return {key: untag(item, find) for key, item in data.items()}
 
 
-def untag_one(name: str, content: Any) -> Any:
+def untag_one(name: str, content: Any, find: Any) -> Any:
     """Return the value of one tag."""
+    if name == "$file":
+        return find(name, content)
     if name == "$dict":
-        return {untag(key): untag(item) for key, item in content}
+        return {untag(key): untag(item, find) for key, item in content}
     if name == "$absent":
         return ABSENT
     if name == "$state":
         return None
     if name in ("$tuple", "$set", "$frozenset"):
-        return {"$tuple": tuple, "$set": set, "$frozenset": frozenset}[name](untag(content))
+        return {"$tuple": tuple, "$set": set, "$frozenset": frozenset}[name](untag(content, find))
     if name == "$int":
         return int(content, 16)
     if name == "$bytes":
@@ -311,11 +346,16 @@ def fetch(text: str, read: Callable[[str], bytes] | None) -> str:
         raise ProtocolError("the value is in %s, and no reader for files was given" % uri)
     data = read(uri)
     if len(data) != size or digest(data) != expected:
-        raise ProtocolError(
-            "%s is not the file that was written: expected %d bytes with SHA-256 %s, found %d bytes with %s"
-            % (uri, size, expected, len(data), digest(data))
-        )
+        raise unlike(uri, size, expected, len(data), digest(data))
     return data.decode("ascii")
+
+
+def unlike(uri: str, size: int, expected: str, found_size: int, found: str) -> ProtocolError:
+    """Return the error about a file that is not what a task wrote."""
+    return ProtocolError(
+        "%s is not the file that was written: expected %d bytes with SHA-256 %s, found %d bytes with %s"
+        % (uri, size, expected, found_size, found)
+    )
 
 
 def argument_cost(text: str) -> int:
@@ -341,15 +381,20 @@ def read_gcs(uri: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise VertexRuntimeError(
-            "cannot read %s, where an earlier task left a value (looked in %s: %s)"
-            % (uri, path, error.strerror or error)
-        ) from None
+        raise unreadable(uri, path, error) from None
 
 
-def keep(text: str, limit: int, path: str) -> str:
+def unreadable(uri: str, path: str, error: OSError) -> VertexRuntimeError:
+    """Return the error about a file that is not there or may not be read."""
+    return VertexRuntimeError(
+        "cannot read %s, where an earlier task left a value (looked in %s: %s)"
+        % (uri, path, error.strerror or error)
+    )
+
+
+def keep(text: str, config: dict[str, Any], path: str) -> str:
     """Return ``text``, or a reference to the file ``path`` that it is written to when it is too large."""
-    if argument_cost(text) <= limit:
+    if len(text) <= config.get("value_limit", len(text)) and argument_cost(text) <= config["inline_limit"]:
         return text
     write(path, text)
     return reference(uri_of(path), text.encode("ascii"))
@@ -374,6 +419,276 @@ def write(path: str, text: str) -> None:
     with open(path + ".part", "w", encoding="utf-8", newline="") as file:
         file.write(text)
     os.replace(path + ".part", path)
+
+
+# --- objects in files ------------------------------------------------------------------------------------
+
+
+def use_writers(config: dict[str, Any], folder: str) -> Any:
+    """Return the function that writes objects into files of the task's folder, each object once."""
+    # By its id; the object is held too, so that the id stays its own.
+    written: dict[int, Any] = {}
+
+    def apart(value: Any, where: str, carried: bool) -> Any:
+        if carried and not config.get("serializers"):
+            return None
+        if id(value) not in written:
+            path = "%s/airflow_value_%d" % (folder, len(written))
+            data = write_object(config, value, where, path, carried)
+            if data is None:
+                return None
+            written[id(value)] = (value, data)
+        return {"$file": written[id(value)][1]}
+
+    return apart
+
+
+def write_object(config: dict[str, Any], value: Any, where: str, path: str, carried: bool) -> Any:
+    """Write an object with the first serialiser that can, and return the content of its tag.
+
+    :param carried: JSON can carry the value, so only a serialiser for its very class is meant.
+    """
+    kind = type(value)
+    bases = ["%s.%s" % (base.__module__, base.__qualname__) for base in kind.__mro__]
+    # The libraries' own module names change from version to version.
+    short = "%s.%s" % (kind.__module__.partition(".")[0], kind.__qualname__)
+    faults = ""
+    for name, (types, extension) in config["writers"].items():
+        own = (config.get("serializers") or {}).get(name)
+        catch_all = types == ["builtins.object"]
+        if carried and (catch_all or not own):
+            continue
+        if not (catch_all or (set(types) & set(bases) if own else short in types)):
+            continue
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="airflow-vertex-") as scratch:
+            local = "%s/value.%s" % (scratch, extension)
+            try:
+                write = part("use_serializers")(own, "write") if own else part("write_" + name)
+                metadata = write(value, local)
+                dump(metadata)
+                target = "%s.%s" % (path, extension)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                sha256, size = copy(local, target + ".part")
+            except Exception as error:
+                faults += "; serialiser %r: %s: %s" % (name, type(error).__name__, error)
+                continue
+        os.replace(target + ".part", target)
+        return {
+            "uri": uri_of(target),
+            "sha256": sha256,
+            "size": size,
+            "as": name,
+            "type": short if short in types else bases[0],
+            "metadata": metadata or {},
+        }
+    if carried and not faults:
+        return None
+    raise ProtocolError(
+        "%s is of type %s, which cannot be carried between tasks; use JSON values, tuple, set, frozenset, "
+        "bytes, datetime, date, timedelta, what one of the serialisers %s takes, or name one for it, as "
+        "serializers=['pickle']%s" % (where or "the value", bases[0], ", ".join(config["writers"]), faults)
+    )
+
+
+def copy(source: str, target: str) -> tuple[str, int]:
+    """Copy a file piece by piece and return its SHA-256 and size."""
+    import hashlib
+
+    found, size = hashlib.sha256(), 0
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        for piece in iter(lambda: reader.read(1 << 20), b""):
+            writer.write(piece)
+            found.update(piece)
+            size += len(piece)
+    return found.hexdigest(), size
+
+
+def use_readers(config: dict[str, Any]) -> Any:
+    """Return the function that reads a task's values that lie outside the text."""
+    return lambda name, content: open_file(config, content)
+
+
+def open_file(config: dict[str, Any], content: Any) -> Any:
+    """Return the object in a file, which must be the one that was written."""
+    uri, name = content["uri"], content["as"]
+    if name not in config["readers"]:
+        raise ProtocolError(
+            "%s was written by the serialiser %r; this task knows: %s"
+            % (uri, name, ", ".join(config["readers"]))
+        )
+    path = gcs_root() + uri[4:]
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="airflow-vertex-") as scratch:
+        # Read from a copy, so that what is read is what was checked.
+        local = "%s/%s" % (scratch, os.path.basename(path))
+        try:
+            found, size = copy(path, local)
+        except OSError as error:
+            raise unreadable(uri, path, error) from None
+        if (found, size) != (content["sha256"], content["size"]):
+            raise unlike(uri, content["size"], content["sha256"], size, found)
+        own = (config.get("serializers") or {}).get(name)
+        try:
+            if own:
+                return part("use_serializers")(own, "read")(local)
+            return part("read_" + name)(local, content)
+        except Exception as error:
+            hint = ""
+            if isinstance(error, ImportError):
+                hint = "; this task's image lacks a library: another image, or packages=[...], brings it"
+            raise ProtocolError(
+                "the serialiser %r cannot read the %s in %s: %s: %s%s"
+                % (name, content["type"], uri, type(error).__name__, error, hint)
+            ) from error
+
+
+def use_serializers(own: dict[str, Any], verb: str) -> Any:
+    """Return the function of another package's serialiser that writes or reads."""
+    space: dict[str, Any] = {"__name__": "serializer"}
+    spec = own[verb]
+    exec(compiled(spec["source"], spec["file"], spec["line"], spec["postponed"]), space)
+    return space[spec["function"]]
+
+
+def write_numpy(value: Any, path: str) -> dict[str, Any]:
+    """Write an array as npy, which holds no objects."""
+    import numpy
+
+    form = numpy.lib.format
+    if form.descr_to_dtype(form.dtype_to_descr(value.dtype)) != value.dtype:
+        raise ValueError("the dtype %s would not come back as it is" % value.dtype)
+    numpy.save(path, value, allow_pickle=False)
+    return {"shape": list(value.shape), "dtype": str(value.dtype)}
+
+
+def read_numpy(path: str, content: Any) -> Any:
+    """Read an array."""
+    import numpy
+
+    return numpy.load(path, allow_pickle=False)
+
+
+def write_pandas(value: Any, path: str) -> dict[str, Any]:
+    """Write a frame or a series as parquet, and see whether it comes back."""
+    series = value.ndim == 1
+    frame = value.to_frame("value") if series else value
+    frame.to_parquet(path, engine="pyarrow")
+    metadata: dict[str, Any] = {"rows": len(frame)}
+    if series:
+        metadata.update(dtype=str(value.dtype), name=tag(value.name, "name", []))
+    else:
+        metadata.update(columns=frame.shape[1])
+    # A PeriodIndex keeps its frequency in its dtype.
+    if type(frame.index).__name__ in ("DatetimeIndex", "TimedeltaIndex") and frame.index.freq is not None:
+        metadata.update(freq=frame.index.freqstr)
+    back = read_pandas(path, {"metadata": metadata})
+    if series:
+        wrong = [] if back.name == value.name or value.name is None is back.name else ["name"]
+        back = back.to_frame("value")
+    else:
+        wrong = [] if like(back.columns, frame.columns) else ["column names"]
+    if not like(back.index, frame.index) or getattr(back.index, "freq", None) != getattr(
+        frame.index, "freq", None
+    ):
+        wrong.append("index")
+    if back.attrs != frame.attrs:
+        wrong.append("attrs")
+    for number in range(frame.shape[1]):
+        old, new = frame.iloc[:, number], back.iloc[:, number]
+        # Of the two marks for a missing object, None and NaN, parquet has one.
+        if old.dtype != new.dtype or not (
+            old.isna().equals(new.isna()) and old.dropna().equals(new.dropna())
+        ):
+            wrong.append("values" if series else "column %r" % (frame.columns[number],))
+    if wrong:
+        raise ValueError("would come back from parquet changed: %s" % ", ".join(wrong[:9]))
+    return metadata
+
+
+def like(one: Any, other: Any) -> bool:
+    """Say whether two indexes of pandas have the same labels, types and names."""
+    return bool(one.equals(other) and one.dtype == other.dtype and list(one.names) == list(other.names))
+
+
+def read_pandas(path: str, content: Any) -> Any:
+    """Read a frame or a series."""
+    import pandas
+
+    frame = pandas.read_parquet(path, engine="pyarrow")
+    metadata = content["metadata"]
+    if "freq" in metadata:
+        frame.index = type(frame.index)(frame.index, freq=metadata["freq"])
+    if "name" not in metadata:
+        return frame
+    series = frame["value"]
+    series.name = untag(metadata["name"])
+    return series
+
+
+def write_polars(value: Any, path: str) -> dict[str, Any]:
+    """Write a frame of polars as parquet, and see whether it comes back."""
+    value.write_parquet(path)
+    if read_polars(path, None).schema != value.schema:
+        raise ValueError("the schema would not come back from parquet as it is: %s" % value.schema)
+    return {"rows": value.height, "columns": value.width}
+
+
+def read_polars(path: str, content: Any) -> Any:
+    """Read a frame of polars."""
+    import polars
+
+    return polars.read_parquet(path)
+
+
+def write_pyarrow(value: Any, path: str) -> dict[str, Any]:
+    """Write a table of Arrow as parquet, and see whether it comes back."""
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(value, path)
+    found = pyarrow.parquet.ParquetFile(path).schema_arrow
+    if not found.equals(value.schema):
+        raise ValueError("the schema would come back from parquet as %s" % found)
+    return {"rows": value.num_rows, "columns": value.num_columns}
+
+
+def read_pyarrow(path: str, content: Any) -> Any:
+    """Read a table of Arrow."""
+    import pyarrow.parquet
+
+    return pyarrow.parquet.ParquetFile(path).read()
+
+
+def write_pickle(value: Any, path: str) -> None:
+    """Write any object with pickle, in the form that Python 3.8 reads."""
+    import pickle
+
+    with open(path, "wb") as file:
+        pickle.dump(value, file, 5)
+
+
+def read_pickle(path: str, content: Any) -> Any:
+    """Read any object with pickle."""
+    import pickle
+
+    with open(path, "rb") as file:
+        return pickle.load(file)  # noqa: S301 - asked for by name
+
+
+def write_joblib(value: Any, path: str) -> None:
+    """Write any object with joblib."""
+    import joblib
+
+    joblib.dump(value, path)
+
+
+def read_joblib(path: str, content: Any) -> Any:
+    """Read any object with joblib."""
+    import joblib
+
+    return joblib.load(path)
 
 
 # --- what Airflow offers a task -------------------------------------------------------------------------
@@ -453,8 +768,9 @@ def resolve_input(node: dict[str, Any], inputs: dict[str, Any], missing: Any = N
     text = inputs.get(name)
     if node.get("raw") and name in inputs:
         return text
+    find = inputs.get("$find", Apart)
     if isinstance(text, list) and not node.get("text"):
-        values = [resolve_input(node, {name: item}, ABSENT) for item in text]
+        values = [resolve_input(node, {name: item, "$find": find}, ABSENT) for item in text]
         return [value for value in values if value is not ABSENT]
     if not isinstance(text, str):
         raise VertexRuntimeError(
@@ -463,19 +779,24 @@ def resolve_input(node: dict[str, Any], inputs: dict[str, Any], missing: Any = N
     if node.get("text"):
         return text
     try:
-        value = decode(text, read_gcs)
+        if "get" not in node:
+            value = decode(text, read_gcs, find)
+            return missing if value is None else value
+        # The files of the item alone are read.
+        return item_of(decode(text, read_gcs), node["get"], missing, find)
     except VertexRuntimeError as error:
-        raise VertexRuntimeError("input %r: %s" % (name, error)) from None
+        raise VertexRuntimeError("input %r: %s" % (name, error)) from error.__cause__
+
+
+def item_of(value: Any, key: str, missing: Any, find: Any) -> Any:
+    """Return one item of a value whose items are outputs of their own."""
     if value is None:
         return missing
-    if "get" not in node:
-        return value
     if not isinstance(value, dict):
         raise VertexRuntimeError(
-            "input %r: key %r is wanted, but the value is no dict but %s"
-            % (name, node["get"], type(value).__name__)
+            "key %r is wanted, but the value is no dict but %s" % (key, type(value).__name__)
         )
-    return value.get(node["get"], missing)
+    return untag(tag(value[key], "", []), find) if key in value else missing
 
 
 def node_tuple(node: dict[str, Any], inputs: dict[str, Any]) -> Any:
@@ -720,9 +1041,14 @@ def as_rendered(value: Any) -> Any:
     return value
 
 
+def closed(value: Any) -> Any:
+    """Return a value as those see it who do not open what lies outside the text."""
+    return untag(tag(value, "", []), outside)
+
+
 def bare_text(value: Any) -> str:
     """Return a value as a container's argument: a ``str`` as it is, others as JSON."""
-    bare = str.__str__(value) if isinstance(value, str) else encode(value)
+    bare = str.__str__(value) if isinstance(value, str) else encode(closed(value))
     if "{" + "{$" in bare:
         raise VertexRuntimeError("the text for a container's argument holds a Vertex placeholder")
     twice = json.dumps(json.dumps(bare, ensure_ascii=False), ensure_ascii=False)
@@ -742,13 +1068,10 @@ def use_expand(config: dict[str, Any], inputs: dict[str, Any], value: Any, folde
     values: dict[str, Any] = {name: [] for name in config["expand"]}
     if value is NOT_RUN:
         return values
-    # A loop sees the value as a reader does: with text for keys.
-    inputs = dict(inputs, **{"$value": untag(tag(value, "", []))})
-
     for name, spec in config["expand"].items():
 
         def keep_item(text: str, hint: str, path: str = folder + "/airflow_item_" + name) -> str:
-            return keep(text, config["inline_limit"], "%s_%s.json" % (path, hint))
+            return keep(text, config, "%s_%s.json" % (path, hint))
 
         fields = spec["fields"] if spec["form"] == "product" else [[spec["field"], spec["node"]]]
         resolved = [(field, resolve(node, inputs)) for field, node in fields]
@@ -850,14 +1173,31 @@ def use_follow(config: dict[str, Any], inputs: dict[str, Any], value: Any, folde
 
 
 def outputs(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: str) -> dict[str, Any]:
-    """Return the task's outputs; a large value goes into a file first."""
+    """Return the task's outputs; what is large, or no JSON, goes into files first."""
     values: dict[str, Any] = {}
-    for key in ("multiple_outputs", "mapped_over", "branch", "text_output", "typed", "follow", "expand"):
-        if config.get(key):
-            values.update(part("use_" + key)(config, inputs, value, folder))
-    if config.get("output", True):
-        text = SKIPPED if value is NOT_RUN else encode(None if config.get("silent") else value)
-        values["Output"] = keep(text, config["inline_limit"], folder + "/airflow_value.json")
+
+    def use(*keys: str) -> None:
+        for key in keys:
+            if config.get(key):
+                values.update(part("use_" + key)(config, inputs, value, folder))
+
+    use("multiple_outputs", "mapped_over", "branch", "follow")
+    others = any(map(config.get, ("text_output", "typed", "expand")))
+    output, text = config.get("output", True), SKIPPED
+    if value is not NOT_RUN:
+        text = "null"
+        if others or (output and not config.get("silent")):
+            text = encode(value, part("use_writers")(config, folder) if config.get("writers") else None)
+        if others:
+            # A loop sees the value as a reader does: with text for keys.
+            inputs = dict(inputs, **{"$value": untag(json.loads(text))})
+            if '"$file":' in text:
+                value = untag(json.loads(text), outside)
+        if config.get("silent"):
+            text = "null"
+    use("text_output", "typed", "expand")
+    if output:
+        values["Output"] = text if text == SKIPPED else keep(text, config, folder + "/airflow_value.json")
         if config.get("handoff"):
             path = "%s/airflow_handoff/%s.json" % (os.path.dirname(folder), config["name"])
             write(path, values["Output"])
@@ -898,8 +1238,9 @@ def author(
     value = NOT_RUN
     if verdict == "run":
         prepare(config)
+        find = part("use_readers")(config) if config.get("readers") else outside
         try:
-            value = run(config, inputs)
+            value = run(config, dict(inputs, **{"$find": find}))
         except Exception as error:
             if not (config.get("skips") and is_named(error, "AirflowSkipException")):
                 raise

@@ -7,9 +7,15 @@ A value travels as *protocol text*: compact ASCII JSON in which every type that 
 one tag as its key: ``$tuple``, ``$set``, ``$frozenset``, ``$bytes`` (base64), ``$datetime`` (ISO 8601,
 with ``[zone]`` behind it for a named zone), ``$date``, ``$timedelta`` (days, seconds, microseconds),
 ``$int`` (hexadecimal, for integers of thousands of digits), ``$dict`` (pairs, for a dict that would
-look like a tag) and ``$absent`` (no value, see :data:`ABSENT`). Dict keys become ``str``, enum members that
+look like a tag), ``$absent`` (no value, see :data:`ABSENT`) and ``$file`` (an object in a file of its own).
+Dict keys become ``str``, enum members that
 are also ``int``, ``float`` or ``str`` become their value, named tuples become tuples: as in Airflow's own
 XComs. A value too large to be an argument travels as a reference to a file, see :class:`Reference`.
+
+``$file`` has ``uri``, ``sha256``, ``size``, ``as`` (the serialiser that wrote it), ``type`` (of the object)
+and ``metadata`` (a dict of JSON). Only a task that takes the value opens the file. On the way through one
+that does not, the tag stays what it is (:class:`entrypoint.Apart`); as text for a container, and in Airflow,
+it is the dict ``uri``, ``type`` and ``metadata`` (:func:`entrypoint.outside`).
 
 A task's state travels inside its value: :data:`SKIPPED` is the output of a task that was skipped,
 :data:`FAILED` the default of an input whose task may have failed, so that no text at all reads as failed.
@@ -64,6 +70,15 @@ pipeline it writes into the dict itself. All of this is optional:
     ``Output`` tells the state alone and holds no value, as with ``do_xcom_push=False``.
 ``multiple_outputs``: bool
     the value must be ``None`` or a dict whose keys are text: an error as Airflow's if it is not.
+``writers``: {serialiser: [[class name, ...], extension]}
+    what writes objects of the value that JSON cannot carry, in the order in which they are tried.
+``readers``: [serialiser, ...]
+    what may read objects of the inputs.
+``serializers``: {serialiser: {"write": function, "read": function}}
+    those of other packages among both; a function is ``function``, ``source``, ``file``, ``line`` and
+    ``postponed`` as a task's own.
+``value_limit``: int
+    characters of text above which the value goes into a file, where ``inline_limit`` would not say so.
 ``mapped_over``: bool
     tasks are mapped over the value: an error if it is not a list, tuple or dict.
 ``expand``: {output: {"form": "product", "fields": [[name, node], ...], "text": [name, ...]}}
@@ -189,13 +204,13 @@ def encode(value: object) -> str:
 
 
 def decode(text: str, read: Callable[[str], bytes] | None = None) -> Any:
-    """Read protocol text. Runs in the worker and in the triggerer.
+    """Read protocol text. Runs in the worker and in the triggerer, which open no object's file.
 
     :param read: fetches the bytes of a ``gs://`` file; needed only when ``text`` is a reference.
     :raises VertexValueError: the text is damaged, or the file is not the one that was written.
     """
     try:
-        return entrypoint.decode(text, read)
+        return entrypoint.decode(text, read, entrypoint.outside)
     except entrypoint.ProtocolError as error:
         raise VertexValueError(str(error)) from None
 
