@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.operators.pipeline_job import (
         WaitVertexPipelineOperator as WaitVertexPipelineOperator,
     )
+    from airflow_vertex_provider.placeholders import Joined as Joined
+    from airflow_vertex_provider.placeholders import OutputFile as OutputFile
     from airflow_vertex_provider.sensors.pipeline_job import (
         VertexPipelineJobSensor as VertexPipelineJobSensor,
     )
@@ -40,6 +42,8 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "CustomJob": "settings",
+    "Joined": "placeholders",
+    "OutputFile": "placeholders",
     "Resources": "settings",
     "SubmitVertexPipelineOperator": "operators.pipeline_job",
     "VertexComponentOperator": "operators.component",

@@ -171,9 +171,11 @@ def _outputs(reading: Reading) -> dict[str, str]:
 
 
 def _component_outputs(reading: Reading) -> dict[str, dict[str, str]]:
-    """Map each component of KFP to the types of its outputs."""
+    """Map each component of KFP, and each container with outputs, to the types of its outputs."""
     return {
-        task.id: dict(task.output_types) for task in reading.graph.tasks if task.kind is TaskKind.COMPONENT
+        task.id: dict(task.output_types)
+        for task in reading.graph.tasks
+        if task.kind is TaskKind.COMPONENT or (task.kind is TaskKind.CONTAINER and task.output_types)
     }
 
 

@@ -33,6 +33,8 @@ _PLACEHOLDER_START = "{{$"
 #: Arguments that begin like this are kfp's way to write optional and joined arguments.
 _STRUCTURE_STARTS = ('{"IfPresent"', '{"Concat"')
 _EXECUTOR_INPUT = re.compile(r"\{\{\$(\.json_escape\[1\])?\}\}")
+#: How the placeholder of an output's path ends.
+_OUTPUT_FILE = "'].output_file}}"
 _INPUT_VALUE = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\](?:\.json_escape\[1\])?\}\}")
 
 
@@ -98,7 +100,8 @@ def value_limit(task: Task, container: Mapping[str, Any], pipeline: PipelineSett
     limits: list[int] = []
     for text in _arguments(container):
         whole = len(_EXECUTOR_INPUT.findall(text))
-        taken = len(text.encode()) + whole * (names_and_paths + sum(constants.values()))
+        taken = len(text.encode()) + text.count(_OUTPUT_FILE) * _path_size(pipeline)
+        taken += whole * (names_and_paths + sum(constants.values()))
         open_inputs = whole * (len(task.inputs) - len(constants))
         for name in _INPUT_VALUE.findall(text):
             if name in constants:
@@ -175,7 +178,9 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
                 "a blank in front of the text will do",
             )
     for field, part in _parts(task, settings):
-        for name in (piece["$in"] for piece in _pieces(part) if not isinstance(piece, str)):
+        for name in (
+            piece["$in"] for piece in _pieces(part) if isinstance(piece, Mapping) and "$in" in piece
+        ):
             if name not in task.inputs:
                 yield Problem(
                     task.id, field, repr(name), "one of the task's inputs: " + ", ".join(task.inputs)
@@ -219,16 +224,21 @@ def _environment(task: Task, settings: TaskSettings) -> dict[str, Any]:
 
 
 def _join(part: object, nested: bool) -> str:
-    """Write one part: strings as they are, inputs as the placeholders of their values."""
+    """Write one part: strings as they are, inputs and paths of outputs as their placeholders."""
     escape = ".json_escape[1]" if nested else ""
-    return "".join(
-        piece if isinstance(piece, str) else f"{{{{$.inputs.parameters['{piece['$in']}']{escape}}}}}"
-        for piece in _pieces(part)
-    )
+
+    def text(piece: Any) -> str:
+        if isinstance(piece, str):
+            return piece
+        if "$out" in piece:
+            return f"{{{{$.outputs.parameters['{piece['$out']}'].output_file}}}}"
+        return f"{{{{$.inputs.parameters['{piece['$in']}']{escape}}}}}"
+
+    return "".join(map(text, _pieces(part)))
 
 
 def _pieces(part: object) -> Sequence[Any]:
-    """Return what one part is joined of: strings and references to inputs."""
+    """Return what one part is joined of: strings, references to inputs and to the files of outputs."""
     if isinstance(part, str):
         return [part]
     if not isinstance(part, Sequence):

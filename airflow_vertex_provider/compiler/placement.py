@@ -450,7 +450,7 @@ class Placement:
 
 
 def _of_skipped(task: Task, output: str, kind: str) -> Any:
-    if output == DONE_OUTPUT or (output == RETURN_OUTPUT and task.kind is not TaskKind.COMPONENT):
+    if output == DONE_OUTPUT or (output == RETURN_OUTPUT and not task.native):
         return protocol.SKIPPED
     if output == TEXT_OUTPUT:
         return _NULL

@@ -39,12 +39,14 @@ from airflow_vertex_provider.graph.model import (
     Source,
 )
 from airflow_vertex_provider.graph.templates import environment_of, template_problems
+from airflow_vertex_provider.placeholders import OUTPUT_TYPES, Joined, OutputFile
 from airflow_vertex_provider.runtime import protocol
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.graph.values import Values
 
 CLASS = "airflow_vertex_provider.operators.component.VertexComponentOperator"
+CONTAINER_CLASS = "airflow_vertex_provider.operators.container.VertexContainerOperator"
 RETURN_KEY = "return_value"
 
 #: What the service puts in place of such a text, in a value too; kfp names them ``dsl.PIPELINE_...``.
@@ -77,14 +79,33 @@ def typed_output(kind: str) -> str:
 def component_of(operator: Any) -> Component | None:
     """Return the component of a member that is one; ``None`` for any other member, and if it is unreadable.
 
+    A container with outputs counts as a component that has those outputs.
     Runs at parse. What is wrong with it is said once, by its own converter.
     """
-    if f"{type(operator).__module__}.{type(operator).__qualname__}" != CLASS:
+    if is_container(operator):
+        return Component(operator.task_id, {}, outputs=container_outputs(operator.outputs))
+    if _class_name(operator) != CLASS:
         return None
     try:
         return read_component(operator.component, operator.dag.folder)
     except ComponentError:
         return None
+
+
+def is_container(operator: Any) -> bool:
+    """Tell whether a member is a container, which may declare outputs."""
+    return _class_name(operator) == CONTAINER_CLASS
+
+
+def container_outputs(declared: Any) -> dict[str, str]:
+    """Map the outputs that a container declares to their types, those that can be read. Runs at parse."""
+    if not isinstance(declared, Mapping):
+        return {}
+    return {
+        name: OUTPUT_TYPES[kind]
+        for name, kind in declared.items()
+        if isinstance(name, str) and isinstance(kind, type) and kind in OUTPUT_TYPES
+    }
 
 
 def chosen_output(component: Component, key: str) -> tuple[str | None, str]:
@@ -105,6 +126,9 @@ def source_of(values: Values, field: str, port: Port, value: Any) -> Source | No
 
     :param field: what to call the argument in an error.
     """
+    if isinstance(value, Joined | OutputFile):
+        values.refuse(field, repr(value), "a value or one output: parts are joined for containers alone")
+        return None
     if isinstance(value, PlainXComArg) and value.operator.task_id in values._members:
         return _of_member(values, field, port, value)
     if is_artifact(port.type):
@@ -204,6 +228,10 @@ def read_native(kind: str, value: Any) -> Any:
     return found
 
 
+def _class_name(operator: Any) -> str:
+    return f"{type(operator).__module__}.{type(operator).__qualname__}"
+
+
 def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> Source | None:
     producer = value.operator
     name = producer.task_id
@@ -216,7 +244,7 @@ def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> S
     if component is not None:
         output, known = chosen_output(component, value.key)
         if output is None:
-            values.refuse(field, f"XCom {value.key!r} of component {name!r}", f"one of its outputs: {known}")
+            values.refuse(field, f"XCom {value.key!r} of {name!r}", f"one of its outputs: {known}")
         elif not fits(component.outputs[output], port.type):
             values.refuse(
                 field,
@@ -243,11 +271,14 @@ def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> S
 
 def _refuse_output(values: Values, field: str, component: Component, value: PlainXComArg) -> None:
     known = ", ".join(f'output["{name}"]' for name in component.parameters()) or "none: it has none"
-    values.refuse(
-        field,
-        f"XCom {value.key!r} of component {value.operator.task_id!r}",
-        f"one of its outputs that are parameters: {known}; an artifact goes to another component alone",
-    )
+    if component.specification:
+        what = "component"
+        allowed = (
+            f"one of its outputs that are parameters: {known}; an artifact goes to another component alone"
+        )
+    else:
+        what, allowed = "container", f"one of the outputs that it declares, outputs={{name: type}}: {known}"
+    values.refuse(field, f"XCom {value.key!r} of {what} {value.operator.task_id!r}", allowed)
 
 
 def _at_submit(values: Values, field: str, kind: str, value: Any) -> Source | None:
@@ -266,6 +297,9 @@ def _at_submit(values: Values, field: str, kind: str, value: Any) -> Source | No
     for found, allowed in _template_problems(values, value):
         values.refuse(field, found, allowed)
     for reference in _references(value):
+        if isinstance(reference, Joined):
+            values.refuse(field, repr(reference), "a value: parts are joined for containers alone")
+            continue
         if isinstance(reference, MappedArgument) or not list(reference.iter_references()):
             values.refuse(field, f"a mapped argument for an input of type {kind}", "a STRING input")
             continue

@@ -170,7 +170,7 @@ def task_of(
             payload["silent"] = True
         if getattr(operator, "multiple_outputs", False):
             payload["multiple_outputs"] = True
-    if member.converter.LEAVES_VALUE and kind is not TaskKind.COMPONENT:
+    if member.converter.LEAVES_VALUE and kind in (TaskKind.PYTHON, TaskKind.BASH):
         outputs: tuple[str, ...] = (RETURN_OUTPUT,)
     else:
         outputs = tuple(conversion.output_types)

@@ -156,8 +156,8 @@ class Task:
     :param kind: what runs.
     :param payload: what the kind needs. PYTHON and BASH: the configuration the entry point reads, see
         :mod:`airflow_vertex_provider.runtime.protocol`. CONTAINER: ``command`` and ``arguments`` (lists of
-        parts) and ``env`` (name to part); a part is a list of strings and ``{"$in": input}`` dicts that
-        are concatenated.
+        parts) and ``env`` (name to part); a part is a list of strings and dicts, ``{"$in": input}`` or
+        ``{"$out": output}`` (the path of its file), that are concatenated.
     :param inputs: input name to the source of its value; names are ``[A-Za-z_][A-Za-z0-9_]*``.
     :param outputs: names of the outputs the task writes.
     :param upstream: Airflow ids of the tasks that must end first; inputs count as edges too and
@@ -197,6 +197,11 @@ class Task:
     description: str = ""
     input_types: Mapping[str, str] = field(default_factory=dict)
     output_types: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def native(self) -> bool:
+        """Whether the outputs are values of Vertex's own types, not protocol text: our code writes none."""
+        return self.kind in (TaskKind.COMPONENT, TaskKind.CONTAINER)
 
     @property
     def title(self) -> str:

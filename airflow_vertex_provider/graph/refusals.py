@@ -88,7 +88,7 @@ class Refusals(Control):
     def _component_problems(self, task: Task) -> Iterator[Problem]:
         """Find what the typed values and artifacts of components, which have no "skipped", cannot do."""
         for name, source in task.inputs.items():
-            if not isinstance(source, FromOutput) or self._tasks[source.task].kind is not TaskKind.COMPONENT:
+            if not isinstance(source, FromOutput) or not self._tasks[source.task].native:
                 continue
             above = self._tasks[source.task]
             artifact = is_artifact(task.input_types.get(name, ""))
@@ -106,8 +106,8 @@ class Refusals(Control):
                 yield Problem(
                     task.id,
                     f"inputs.{name}",
-                    f"an output of the component {above.id!r}, which may be missing with {task.rule!r}",
-                    "all_success: a component's typed value cannot say that there is none",
+                    f"an output of {above.id!r}, which may be missing with {task.rule!r}",
+                    "all_success: the typed value of a component or container cannot say that there is none",
                 )
 
     def _always_problems(self, task: Task) -> Iterator[Problem]:

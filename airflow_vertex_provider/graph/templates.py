@@ -208,10 +208,11 @@ def _pull_problems(text: str, call: Any, members: Collection[str]) -> Iterator[t
         if not isinstance(item, nodes.Const) or not isinstance(item.value, str):
             yield text, "xcom_pull with task_ids written out"
         elif item.value in members:
-            yield (
-                text,
-                f"the output of {item.value!r} passed as an argument: it exists only once the job runs",
+            allowed = (
+                f"the output of {item.value!r} passed as an argument, or as a part of Joined(...) in a "
+                "container: it exists only once the job runs"
             )
+            yield text, allowed
 
 
 @functools.cache

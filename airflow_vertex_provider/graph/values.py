@@ -22,7 +22,7 @@ from airflow.sdk.definitions.xcom_arg import ConcatXComArg, MapXComArg, PlainXCo
 from airflow_vertex_provider.checks import is_template
 from airflow_vertex_provider.exceptions import Problem, VertexValueError
 from airflow_vertex_provider.graph import naming
-from airflow_vertex_provider.graph.component_values import component_of, node_of, part_of
+from airflow_vertex_provider.graph.component_values import component_of, is_container, node_of, part_of
 from airflow_vertex_provider.graph.context import OPTIONAL
 from airflow_vertex_provider.graph.model import (
     INDEX_FIELD,
@@ -36,6 +36,7 @@ from airflow_vertex_provider.graph.model import (
     Source,
 )
 from airflow_vertex_provider.graph.templates import environment_of, template_problems
+from airflow_vertex_provider.placeholders import Joined, OutputFile, spliced
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.snapshot import INDEX_INPUT
 
@@ -218,7 +219,15 @@ class Values:
         return self._input(hint, source)
 
     def part(self, field: str, value: Any) -> list[Any]:
-        """Return the pieces of one argument of a container: literal text and inputs."""
+        """Return the pieces of one argument of a container: literal text, inputs and paths of outputs."""
+        if isinstance(value, Joined):
+            return [
+                piece
+                for index, item in enumerate(value.parts)
+                for piece in self.part(f"{field}.parts[{index}]", item)
+            ]
+        if isinstance(value, OutputFile):
+            return self._output_file(field, value)
         if isinstance(value, Item | MappedArgument):
             return self._item_part(field, value)
         if isinstance(value, PlainXComArg) and value.operator.task_id in self._members:
@@ -233,6 +242,14 @@ class Values:
             parameter = self._outer(field, value, Encoding.TEXT)
             return [{"$in": self._input(field, FromParameter(parameter))}] if parameter else []
         if isinstance(value, str):
+            found = spliced(value)
+            if found is not None:
+                self.refuse(
+                    field,
+                    f"{found} made part of a text",
+                    "it as it is, or Joined('text', ...) where text and value share one argument",
+                )
+                return []
             if is_template(value):
                 return [{"$in": self._template(field, value, Encoding.TEXT)}]
             if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
@@ -246,6 +263,19 @@ class Values:
         except VertexValueError as error:
             self.refuse(field, value, f"values that can travel ({error})")
             return []
+
+    def _output_file(self, field: str, value: OutputFile) -> list[Any]:
+        declared = self._operator.outputs if is_container(self._operator) else {}
+        # A declaration that cannot be read is named by itself.
+        if isinstance(declared, Mapping) and value.name not in declared:
+            self.refuse(
+                field,
+                repr(value),
+                "an output that the VertexContainerOperator declares, outputs={name: type}; here: "
+                + (", ".join(map(str, declared)) or "none"),
+            )
+            return []
+        return [{"$out": value.name}]
 
     def _template(self, field: str, text: str, encoding: Encoding) -> str:
         for found, allowed in template_problems(text, self._members, environment_of(self._operator.dag)):
@@ -288,6 +318,9 @@ class Values:
     def _reference(self, field: str, value: ResolveMixin) -> Any:
         if isinstance(value, Item | MappedArgument):
             return self._item(field, value)
+        if isinstance(value, Joined):
+            self.refuse(field, repr(value), "a value: parts are joined for containers alone")
+            return None
         if isinstance(value, ZipXComArg | ConcatXComArg) and self._refers_inside(value):
             return self._joined(field, value)
         if isinstance(value, PlainXComArg) and value.operator.task_id in self._members:

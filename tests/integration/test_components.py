@@ -27,8 +27,12 @@ def test_values_of_components(dag_id: str, vertex_emulator_process: EmulatorProc
     assert result.xcoms["g.both"]["result"] == "5"
     assert repr(result.xcoms["g.both"]["count"]) == "3"
     assert "return_value" not in result.xcoms["g.none"]
+    box = {"score": 0.5, "report": "n=3"}
+    assert {key: result.xcoms["g.box"][key] for key in ("return_value", *box)} == {"return_value": box, **box}
+    assert result.xcoms["boxed"]["return_value"] == [box, *box.values()]
     assert result.xcoms["g.gather"]["return_value"] == [TABLE, both, ["a", "b"]]
     assert result.xcoms["outside"]["return_value"] == [TABLE, "5", [4, 4]]
     assert result.xcoms["g.wait_for_pipeline"]["return_value"]["outputs"] == {
-        "g.gather": [TABLE, both, ["a", "b"]]
+        "g.gather": [TABLE, both, ["a", "b"]],
+        "g.box": box,
     }

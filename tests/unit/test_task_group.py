@@ -918,7 +918,7 @@ class TestRefusals:
                 box = VertexContainerOperator(task_id="box", image="i")
                 source(box.output)
 
-        assert "leaves a value" in str(refused(build))
+        assert "it declares, outputs={name: type}" in str(refused(build))
 
     def test_value_that_cannot_travel(self) -> None:
         def build() -> None:

@@ -21,6 +21,7 @@ from airflow_vertex_provider.graph.converters.settings import (
 )
 from airflow_vertex_provider.graph.model import TaskKind
 from airflow_vertex_provider.graph.template_files import with_files
+from airflow_vertex_provider.placeholders import Joined
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.graph.values import Values
@@ -207,7 +208,10 @@ def resources(operator: Any, values: Values) -> dict[str, Any]:
 def _check_dollars(field: str, items: Any, env: Mapping[str, Any], values: Values) -> None:
     """Refuse texts that Kubernetes itself would change: ``$(NAME)`` of a variable, and ``$$``."""
     for index, item in enumerate(items if isinstance(items, Iterable) else ()):
-        for match in _DOLLARS.finditer(item) if isinstance(item, str) else ():
+        texts = [
+            part for part in (item.parts if isinstance(item, Joined) else (item,)) if isinstance(part, str)
+        ]
+        for match in (match for text in texts for match in _DOLLARS.finditer(text)):
             if match[1] is None or match[1] in env:
                 values.refuse(
                     f"{field}[{index}]",

@@ -8,7 +8,16 @@ from typing import Any
 from airflow.sdk import DAG, task, task_group
 from kfp import dsl
 
-from airflow_vertex_provider import VertexComponentOperator, VertexTaskGroup
+from airflow_vertex_provider import (
+    Joined,
+    OutputFile,
+    VertexComponentOperator,
+    VertexContainerOperator,
+    VertexTaskGroup,
+)
+
+#: Writes a number and the last argument to the files named first.
+WRITE = 'mkdir -p "$(dirname "$1")" "$(dirname "$2")"; printf 0.5 > "$1"; printf "%s" "$3" > "$2"'
 
 
 @dsl.container_component
@@ -62,6 +71,12 @@ for worker in (False, True):
             )
             one = VertexComponentOperator(task_id="one", component=only, arguments={"x": table})
             none = VertexComponentOperator(task_id="none", component=silent)
+            box = VertexContainerOperator(
+                task_id="box",
+                command=["sh", "-c", WRITE, "-", OutputFile("score"), OutputFile("report")],
+                arguments=[Joined("n=", both.output["count"])],
+                outputs={"score": float, "report": str},
+            )
 
             @task_group
             def each(word: Any) -> Any:
@@ -72,3 +87,4 @@ for worker in (False, True):
             words: Any = each.expand(word=["a", "b"])
             inside = gather(one.output, both.output, words["result"])
         gather.override(task_id="outside")(one.output, both.output["result"], words["count"])
+        gather.override(task_id="boxed")(box.output, box.output["score"], box.output["report"])

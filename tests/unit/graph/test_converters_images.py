@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import task
 
+from airflow_vertex_provider import Joined, OutputFile
 from airflow_vertex_provider.graph.model import FromOutput, TaskKind
 from tests.unit.graph.converting import Converted, convert
 from tests.unit.graph.image_operators import (
@@ -116,6 +117,8 @@ class TestPod:
             ({"env_vars": {"A": ""}}, "env_vars['A']", "not empty"),
             ({"env_vars": {"A": "1"}, "arguments": ["$(A)"]}, "arguments[0]", "$NAME"),
             ({"arguments": ["echo $$"]}, "arguments[0]", "Kubernetes replaces"),
+            ({"arguments": [Joined("n=", "$$")]}, "arguments[0]", "Kubernetes replaces"),
+            ({"arguments": [OutputFile("n")]}, "arguments[0]", "VertexContainerOperator"),
             (
                 {"container_resources": {"limits": {"nvidia.com/gpu": "1"}}},
                 "container_resources.limits",
@@ -127,6 +130,14 @@ class TestPod:
         converted = self.pod(real, **options)
         assert converted.fields == [field]
         assert way_out in converted.allowed[0]
+
+    def test_an_argument_of_several_parts(self, real: bool) -> None:
+        kind = operator_class(POD, real)
+        converted = convert(lambda: kind(task_id="p", image="i", arguments=[Joined("--rows=", earlier())]))
+        assert converted.problems == []
+        text, value = converted.payload["arguments"][0]
+        assert text == "--rows="
+        assert converted.values.inputs[value["$in"]] == FromOutput("g.earlier", "Text")
 
     def test_a_shell_s_own_substitution_stays(self, real: bool) -> None:
         converted = self.pod(real, cmds=["bash", "-c"], arguments=["echo $(date) $A"])
