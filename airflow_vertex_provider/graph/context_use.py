@@ -11,8 +11,8 @@ import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from airflow_vertex_provider.graph.code import CONTEXT_GETTER, CarriedFunction
 from airflow_vertex_provider.graph.context import CARRIED_KEYS, RUN, RUN_ATTRIBUTES, RUN_ENUMS
-from airflow_vertex_provider.graph.source import CONTEXT_GETTER, CarriedFunction
 
 #: Builtins that reach a variable without naming it.
 _REACHING = frozenset({"eval", "exec", "locals", "vars"})

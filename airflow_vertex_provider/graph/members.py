@@ -25,7 +25,13 @@ from airflow_vertex_provider.graph.model import (
 from airflow_vertex_provider.graph.skips import rule_of
 from airflow_vertex_provider.graph.validation import member_problems, retry_of, timeout_of
 from airflow_vertex_provider.graph.values import ParameterTable, Values
-from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings, task_level
+from airflow_vertex_provider.settings import (
+    DEFAULT_CODE,
+    PipelineSettings,
+    code_mode,
+    merge_task_settings,
+    task_level,
+)
 
 
 @dataclass
@@ -45,7 +51,10 @@ class Member:
 
 
 def read_members(
-    operators: Mapping[str, Any], parts: Mapping[str, mapping.MappedPart], table: ParameterTable
+    operators: Mapping[str, Any],
+    parts: Mapping[str, mapping.MappedPart],
+    table: ParameterTable,
+    group_level: Mapping[str, Any],
 ) -> tuple[dict[str, Member], list[Problem]]:
     """Convert every member that can be; whose value is missing is known before any argument is read."""
     problems: list[Problem] = []
@@ -77,6 +86,7 @@ def read_members(
             table,
             loop=part.view if part else None,
             spread=bool(part and part.spread),
+            code=_code_mode(shown, group_level),
         )
         conversion = converter.convert(shown, values)
         problems.extend(values.problems)
@@ -91,6 +101,13 @@ def read_members(
                 )
         members[task_id] = Member(operators[task_id], shown, converter, part, values, conversion)
     return members, problems
+
+
+def _code_mode(operator: Any, group_level: Mapping[str, Any]) -> str:
+    try:
+        return code_mode([author_settings(operator), group_level])
+    except VertexSettingsError:  # named where the member's settings are merged
+        return DEFAULT_CODE
 
 
 def silent_ids(members: Mapping[str, Member]) -> set[str]:

@@ -79,7 +79,7 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
 
     table = ParameterTable()
     parts = mapping.mapped_parts(group, operators)
-    members, found = read_members(operators, parts, table)
+    members, found = read_members(operators, parts, table, group_level)
     problems.extend(found)
     running = [task_id for task_id, member in members.items() if member.conversion.kind is not None]
     if not running and not problems:

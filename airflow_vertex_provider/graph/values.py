@@ -38,6 +38,7 @@ from airflow_vertex_provider.graph.model import (
 from airflow_vertex_provider.graph.templates import environment_of, template_problems
 from airflow_vertex_provider.placeholders import Joined, OutputFile, spliced
 from airflow_vertex_provider.runtime import protocol
+from airflow_vertex_provider.settings import DEFAULT_CODE
 from airflow_vertex_provider.snapshot import INDEX_INPUT
 
 _RETURN_KEY = "return_value"
@@ -142,6 +143,7 @@ class Values:
     :param table: the group's run parameters.
     :param loop: the loop the member stands in, if it does.
     :param spread: the member is mapped over dicts of keyword arguments whose names are not known at parse.
+    :param code: how the author's code reaches the container: the setting of that name.
     """
 
     def __init__(
@@ -153,12 +155,14 @@ class Values:
         *,
         loop: LoopView | None = None,
         spread: bool = False,
+        code: str = DEFAULT_CODE,
     ) -> None:
         self.inputs: dict[str, Source] = {INDEX_INPUT: FromItem(INDEX_FIELD)} if loop else {}
         #: Types of the inputs that are no STRING: values of components.
         self.input_types: dict[str, str] = {}
         self.problems: list[Problem] = []
         self.spread = spread
+        self.code = code
         self._loop = loop
         self._operator = operator
         self._members = members

@@ -1263,6 +1263,8 @@ def prepare(config: dict[str, Any]) -> None:
     sys.meta_path.append(AirflowShim())
     if config.get("packages"):
         part("use_packages")(config["packages"], config.get("pip_index_urls") or [])
+    if config.get("bundle"):
+        part("use_bundle")(config)
     import logging
 
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -1309,19 +1311,63 @@ def compiled(source: str, file: str, line: int, postponed: bool) -> Any:
         raise
 
 
-def load(config: dict[str, Any]) -> Any:
-    """Return the author's function, with its source where tracebacks look for it."""
-    source, file, line = config["source"], config["file"], config["line"]
-    code = compiled(source, file, line, config.get("postponed", True))
+def use_source(config: dict[str, Any]) -> Any:
+    """Return the author's function, made of its text and of what it reaches in its file."""
     import linecache
 
-    lines = ["\n"] * (line - 1) + [text + "\n" for text in source.split("\n")]
-    linecache.cache[file] = (len(source), None, lines, file)
+    source, file, line = config["source"], config["file"], config["line"]
     # The author's code is the main module: pickling by value (cloudpickle) and forked workers expect it.
     main = type(sys)("__main__")
     sys.modules["__main__"] = main
-    exec(code, main.__dict__)
+    if config.get("package"):
+        main.__package__ = config["package"]
+    vars(main).update(present(config.get("closure") or {}, {}))
+    # All lines are there before the first one runs: an error in any of them shows them.
+    lines: list[str] = []
+    pieces = [*(config.get("reached") or ()), (line, source)]
+    for first, text in pieces:
+        shown = [row + "\n" for row in text.split("\n")]
+        lines += ["\n"] * (first - 1 + len(shown) - len(lines))
+        lines[first - 1 : first - 1 + len(shown)] = shown
+    linecache.cache[file] = (len(source), None, lines, file)
+    for first, text in pieces:
+        exec(compiled(text, file, first, config.get("postponed", True)), main.__dict__)
     return getattr(main, config["function"])
+
+
+def use_module(config: dict[str, Any]) -> Any:
+    """Return the author's function from a module that is there, in the image or in the bundle."""
+    import importlib
+
+    name, image = config["module"], config.get("image")
+    place = "the bundle" if config.get("bundle") else "the image %s" % image if image else "the image"
+    try:
+        found: Any = importlib.import_module(name)
+    except BaseException as error:
+        # Tracebacks begin at the first line that is not ours, nor Python's own import.
+        trace = error.__traceback__
+        while trace and trace.tb_frame.f_code.co_filename[:1] == "<":
+            trace = trace.tb_next
+        config["file"] = trace and trace.tb_frame.f_code.co_filename
+        missing = str(getattr(error, "name", None))
+        if not isinstance(error, ModuleNotFoundError) or (name + ".").find(missing + ".") != 0:
+            raise
+        raise VertexRuntimeError(
+            "%s has no module %r (%s); put it there and on Python's path, or use code='inline'"
+            % (place, name, error)
+        ) from None
+    config["file"] = getattr(found, "__file__", None)
+    for step in config["function"].split("."):
+        if not hasattr(found, step):
+            raise VertexRuntimeError(
+                "module %r of %s (%s) has no %s; it is another version than the one Airflow has"
+                % (name, place, config["file"], config["function"])
+            )
+        found = getattr(found, step)
+    # Airflow's decorator, where there is Airflow, leaves an object around the function.
+    while type(found).__module__[:8] == "airflow." and hasattr(found, "function"):
+        found = found.function
+    return found
 
 
 def bare_signature(function: Any) -> None:
@@ -1340,8 +1386,9 @@ def use_function(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
     for key in ("spread", "context"):
         if config.get(key):
             part("use_" + key)(config, inputs, kwargs)
-    function = load(config)
-    flags = function.__code__.co_flags
+    function = part("use_module" if config.get("module") else "use_source")(config)
+    # What a decorator made of the function may be no function itself.
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
     if flags & 0x280:  # a coroutine, or an asynchronous generator: Airflow takes the list of its items
         import asyncio
 

@@ -403,10 +403,14 @@ def python_config(
     *,
     task: str,
     function: str,
-    source: str,
-    file: str,
-    line: int,
+    source: str = "",
+    file: str = "",
+    line: int = 1,
     postponed: bool = True,
+    reached: Sequence[Sequence[Any]] = (),
+    closure: Mapping[str, Node] | None = None,
+    package: str | None = None,
+    module: str | None = None,
     args: Sequence[Node] | Mapping[str, Node] = (),
     kwargs: Mapping[str, Node] | None = None,
     spread: Node = None,
@@ -423,11 +427,17 @@ def python_config(
     """Return the configuration of a task that calls a function.
 
     :param task: Airflow task id, for the log.
-    :param function: name of the function that ``source`` defines.
-    :param source: text of the function without decorators, as
-        :func:`airflow_vertex_provider.graph.source.carry_function` gives it (a nested one indented).
+    :param function: name of the function that ``source`` defines, or its qualified name in ``module``.
+    :param source: text of the function, as :func:`airflow_vertex_provider.graph.code.carry_function` gives
+        it (a nested one indented). It runs last.
     :param file: the author's file, as tracebacks shall name it.
     :param line: line of ``file`` that ``source`` begins at, counted from 1.
+    :param reached: pairs of line and text: the statements of ``file`` that the function needs, in the order
+        they run in.
+    :param closure: a node per variable of an enclosing function that the text names.
+    :param package: name of the package that relative imports in the texts start from.
+    :param module: dotted name of a module that the image or the bundle has. The function is imported from it,
+        and no text travels.
     :param postponed: leave all annotations unevaluated. With ``False`` only those of the function's own
         signature; those of functions and classes inside it are evaluated as in the author's file.
     :param args: a node per positional argument, or one node of their list.
@@ -447,7 +457,8 @@ def python_config(
     """
     return {
         **_common("python", task, output, text_output, inline_limit, packages, pip_index_urls),
-        **_function(function, source, file, line, postponed, args, kwargs, objects),
+        **_function(function, args, kwargs, objects),
+        **_code(source, file, line, postponed, reached, closure, package, module),
         **_context(spread, takes, context),
         **({"branch": True} if branch else {}),
     }
@@ -462,6 +473,10 @@ def bash_config(
     file: str = "",
     line: int = 1,
     postponed: bool = True,
+    reached: Sequence[Sequence[Any]] = (),
+    closure: Mapping[str, Node] | None = None,
+    package: str | None = None,
+    module: str | None = None,
     args: Sequence[Node] | Mapping[str, Node] = (),
     kwargs: Mapping[str, Node] | None = None,
     spread: Node = None,
@@ -496,7 +511,8 @@ def bash_config(
         {"command": command}
         if function is None
         else {
-            **_function(function, source, file, line, postponed, args, kwargs, objects),
+            **_function(function, args, kwargs, objects),
+            **_code(source, file, line, postponed, reached, closure, package, module),
             **_context(spread, takes, context),
         }
     )
@@ -577,10 +593,6 @@ def _common(
 
 def _function(
     function: str,
-    source: str,
-    file: str,
-    line: int,
-    postponed: bool,
     args: Sequence[Node] | Mapping[str, Node],
     kwargs: Mapping[str, Node] | None,
     objects: Mapping[str, Mapping[str, Node]] | None,
@@ -588,12 +600,32 @@ def _function(
     known = {name: known_object(attributes) for name, attributes in (objects or {}).items()}
     return {
         "function": function,
+        "args": args if isinstance(args, Mapping) else list(args),
+        "kwargs": {**(kwargs or {}), **known},
+    }
+
+
+def _code(
+    source: str,
+    file: str,
+    line: int,
+    postponed: bool,
+    reached: Sequence[Sequence[Any]],
+    closure: Mapping[str, Node] | None,
+    package: str | None,
+    module: str | None,
+) -> dict[str, Any]:
+    """Say where the function comes from: a module that is there, or text."""
+    if module is not None:
+        return {"module": module}
+    return {
         "source": source,
         "file": file,
         "line": line,
         "postponed": postponed,
-        "args": args if isinstance(args, Mapping) else list(args),
-        "kwargs": {**(kwargs or {}), **known},
+        **({"reached": [list(piece) for piece in reached]} if reached else {}),
+        **({"closure": dict(closure)} if closure else {}),
+        **({"package": package} if package else {}),
     }
 
 

@@ -26,17 +26,22 @@ from airflow_vertex_provider.settings.machines import (
 )
 from airflow_vertex_provider.settings.pipeline import PipelineSettings
 from airflow_vertex_provider.settings.task import (
+    CODE_MODES,
+    DEFAULT_CODE,
     DEFAULT_IMAGE,
     TASK_KEYS,
     TaskSettings,
+    code_mode,
     merge_task_settings,
     over,
     task_level,
 )
 
 __all__ = [
+    "CODE_MODES",
     "DEFAULT_BOOT_DISK_SIZE_GB",
     "DEFAULT_BOOT_DISK_TYPE",
+    "DEFAULT_CODE",
     "DEFAULT_IMAGE",
     "DEFAULT_MACHINE_TYPE",
     "DEFAULT_TIMEOUT",
@@ -47,6 +52,7 @@ __all__ = [
     "Settings",
     "TaskSettings",
     "check_keys",
+    "code_mode",
     "merge_task_settings",
     "over",
     "task_level",

@@ -15,6 +15,9 @@ from airflow_vertex_provider.settings.pipeline import PipelineSettings
 
 #: Runs a member that names no image. Any image with Python 3.8 or newer will do.
 DEFAULT_IMAGE = "python:3.11-slim"
+#: How the author's code reaches the container, and how it does if nobody says.
+CODE_MODES = ("inline", "bundle", "image")
+DEFAULT_CODE = "inline"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,7 @@ class TaskSettings:
     env: Mapping[str, str] = field(default_factory=dict)
     custom_job: CustomJob | None = None
     resources: Resources = field(default_factory=Resources)
-    code: str = "inline"
+    code: str = DEFAULT_CODE
     code_paths: tuple[str, ...] = ()
     serializers: tuple[str, ...] = ()
     value_limit: int | None = None
@@ -50,9 +53,6 @@ class TaskSettings:
     pip_no_deps: bool = False
     wheel_cache: str | None = None
 
-
-#: How the author's code reaches the container.
-CODE_MODES = ("inline", "bundle", "image")
 
 #: Keys of ``executor_config["vertex"]``, each with the check of its plain value.
 TASK_KEYS: Mapping[str, checks.Check] = {
@@ -102,6 +102,15 @@ def task_level(data: Mapping[str, Any]) -> dict[str, Any]:
             "either custom_job (a machine of its own) or resources (a plain task), not both",
         )
     return result
+
+
+def code_mode(levels: Sequence[Mapping[str, Any]]) -> str:
+    """Return how the author's code reaches the container. Runs at parse; the setting is never a template.
+
+    :param levels: as of :func:`merge_task_settings`. One that says no mode that there is, which is refused
+        where settings are checked, says nothing.
+    """
+    return next((level["code"] for level in levels if level.get("code") in CODE_MODES), DEFAULT_CODE)
 
 
 def over(near: Mapping[str, Any], wide: Mapping[str, Any]) -> dict[str, Any]:

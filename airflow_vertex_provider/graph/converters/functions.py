@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 
+from airflow_vertex_provider.graph.code import CarriedFunction, CarryError, carry_function
 from airflow_vertex_provider.graph.context import CARRIED_KEYS, RUN
 from airflow_vertex_provider.graph.context_use import (
     ContextUse,
@@ -23,7 +24,6 @@ from airflow_vertex_provider.graph.context_use import (
     uses_of_context,
     uses_of_run,
 )
-from airflow_vertex_provider.graph.source import CarriedFunction, CarryError, carry_function
 from airflow_vertex_provider.graph.template_files import with_files
 from airflow_vertex_provider.runtime import protocol
 
@@ -68,7 +68,7 @@ def function_call(
     function = operator.python_callable
     carried = None
     try:
-        carried = carry_function(function)
+        carried = carry_function(function, values.code)
     except CarryError as error:
         values.refuse_as("python_callable", str(error))
         if not isinstance(function, FunctionType):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_vertex_provider.graph.code import carry_function
 from airflow_vertex_provider.graph.context_use import (
     ContextUse,
     first_use,
@@ -14,7 +15,6 @@ from airflow_vertex_provider.graph.context_use import (
     uses_of_context,
     uses_of_run,
 )
-from airflow_vertex_provider.graph.source import carry_function
 
 LIVE = {"ti", "dag", "task", "var"}
 

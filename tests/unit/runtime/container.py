@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_vertex_provider.graph.source import carry_function
+from airflow_vertex_provider.graph.code import carry_function
 from airflow_vertex_provider.runtime.protocol import (
     config_text,
     constant,

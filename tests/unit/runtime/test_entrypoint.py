@@ -661,7 +661,7 @@ def test_bash_exit_codes(container: Container) -> None:
 
 
 def test_bash_command_from_a_function(container: Container) -> None:
-    from airflow_vertex_provider.graph.source import carry_function
+    from airflow_vertex_provider.graph.code import carry_function
 
     made = carry_function(build_command).to_config()
     config = bash_config(task="g.b", **made, args=[from_input("w")])

@@ -14,11 +14,12 @@ import linecache
 import types
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from airflow_vertex_provider.exceptions import VertexConfigurationError
+from airflow_vertex_provider.graph.code.errors import CarryError
+from airflow_vertex_provider.graph.code.loading import how_to_load
 from airflow_vertex_provider.runtime import entrypoint
 
 #: What a function may look up without bringing it along. ``__name__`` is there too, as ``"__main__"``.
@@ -28,27 +29,6 @@ _READS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 CONTEXT_GETTER = "get_current_context"
 #: Parsed files kept; the DAG processor reads one file at a time.
 _FILES_KEPT = 32
-
-
-class CarryError(VertexConfigurationError):
-    """A function cannot be carried into a container.
-
-    :param function: name of the function.
-    :param file: the author's file.
-    :param reason: what is wrong, and the way out.
-    :param names: the names from outside that the function uses, each with the line of its first use.
-    """
-
-    def __init__(self, function: str, file: str, reason: str, names: Sequence[tuple[str, int]] = ()) -> None:
-        self.function = function
-        self.file = file
-        self.reason = reason
-        self.names = list(names)
-        super().__init__(f"function {function!r} in {file} cannot be carried into a container: {reason}")
-
-    def __reduce__(self) -> tuple[type[CarryError], tuple[str, str, str, list[tuple[str, int]]]]:
-        """Rebuild from the four arguments; Exception's own way would pass the message alone."""
-        return type(self), (self.function, self.file, self.reason, self.names)
 
 
 @dataclass(frozen=True)
@@ -62,6 +42,7 @@ class CarriedFunction:
     :param postponed: the file says ``from __future__ import annotations``.
     :param uses: what the body names of Airflow: exception classes, for example ``AirflowSkipException``, and
         ``get_current_context``.
+    :param module: where the container imports it from, by ``qualname``; ``None``: the text travels.
     """
 
     name: str
@@ -70,9 +51,13 @@ class CarriedFunction:
     line: int
     postponed: bool = False
     uses: frozenset[str] = frozenset()
+    module: str | None = None
+    qualname: str = ""
 
     def to_config(self) -> dict[str, Any]:
         """Return the keyword arguments that ``python_config`` and ``bash_config`` take for a function."""
+        if self.module is not None:
+            return {"function": self.qualname, "module": self.module}
         return {
             "function": self.name,
             "source": self.source,
@@ -82,13 +67,24 @@ class CarriedFunction:
         }
 
 
-def carry_function(func: object) -> CarriedFunction:
+def carry_function(func: object, mode: str = "inline") -> CarriedFunction:
     """Return the text of a self-contained function. Runs at parse time; the function is not called.
 
     :param func: a function, or Airflow's ``@task`` object around one.
     :raises CarryError: it is no plain function, has no source, or uses names from outside itself.
     """
     function = _plain_function(func)
+    loading = how_to_load(function, mode)
+    if loading.module is not None:
+        if "<" in function.__qualname__:
+            raise CarryError(
+                function.__name__,
+                function.__code__.co_filename,
+                f"with code={mode!r} it is imported from {loading.module!r}, and it is defined inside a "
+                "function; define it at the top of the module, or use code='inline' or code='bundle'",
+            )
+        carried = _carry(function, check=False)
+        return replace(carried, module=loading.module, qualname=function.__qualname__)
     code = function.__code__
     known = _carried.get(code)
     # Equal code objects may come from different files.
@@ -201,7 +197,7 @@ def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef
             yield from _functions(node)
 
 
-def _carry(function: types.FunctionType) -> CarriedFunction:
+def _carry(function: types.FunctionType, *, check: bool = True) -> CarriedFunction:
     code = function.__code__
     name, path = function.__name__, code.co_filename
     file = _read_file(function)
@@ -218,7 +214,7 @@ def _carry(function: types.FunctionType) -> CarriedFunction:
         reason = _names_reason(outside) if outside else f"its text alone is no valid Python: {error}"
         raise CarryError(name, path, reason, outside) from None
     outside = _names_from_outside(compiled, name, function.__globals__)
-    if outside:
+    if outside and check:
         raise CarryError(name, path, _names_reason(outside), outside)
     uses = frozenset(
         used

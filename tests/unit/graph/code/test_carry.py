@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from airflow_vertex_provider.graph import source as source_module
-from airflow_vertex_provider.graph.source import CarriedFunction, CarryError, carry_function
+from airflow_vertex_provider.graph.code import CarriedFunction, CarryError, carry_function
+from airflow_vertex_provider.graph.code import carry as source_module
 from airflow_vertex_provider.runtime import entrypoint
 
 Load = Callable[[str], ModuleType]
@@ -368,7 +368,7 @@ renamed.__name__ = "other"
     ("func", "reason"),
     [
         (lambda: 1, r"it is a lambda \(line \d+\); write it with def"),
-        (functools.partial(plain), "function 'plain' in .*test_source.py .*functools.partial"),
+        (functools.partial(plain), "function 'plain' in .*test_carry.py .*functools.partial"),
         (Holder().method, "it is a method"),
         (Holder.of_class, "it is a method"),
         (Holder.static, "it belongs to class 'Holder'"),
