@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_vertex_provider import checks
+from airflow_vertex_provider.bundle import Bundle
 from airflow_vertex_provider.compiler import custom_job
 from airflow_vertex_provider.exceptions import Problem
 from airflow_vertex_provider.graph.model import RETURN_OUTPUT, TEXT_OUTPUT, FromConstant, Task, TaskKind
@@ -39,20 +40,26 @@ _INPUT_VALUE = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\](?:\.json_escap
 
 
 def build_executor(
-    task: Task, settings: TaskSettings, pipeline: PipelineSettings, *, inline_limit: int
+    task: Task,
+    settings: TaskSettings,
+    pipeline: PipelineSettings,
+    *,
+    inline_limit: int,
+    bundle: Bundle | None = None,
 ) -> dict[str, Any]:
     """Return the executor's container of one task, in the form kfp's compiler writes.
 
     Runs at submit. A plain task's container is the task's own; a custom job's is Google's launcher.
 
     :param inline_limit: bytes of one value above which the container writes it to a file.
+    :param bundle: the modules that the container takes along.
     :raises VertexSettingsError: the installed launcher cannot carry a setting.
     """
     nested = settings.custom_job is not None
     if task.kind is TaskKind.CONTAINER:
         own = _author_container(task, settings, nested)
     else:
-        config = _config(task, settings, inline_limit)
+        config = _config(task, settings, inline_limit, bundle)
         source = protocol.embedded_source(config)
         own = {
             "image": settings.image,
@@ -194,7 +201,7 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
         )
 
 
-def _config(task: Task, settings: TaskSettings, inline_limit: int) -> dict[str, Any]:
+def _config(task: Task, settings: TaskSettings, inline_limit: int, bundle: Bundle | None) -> dict[str, Any]:
     """Complete the entry point's configuration with what only settings and outputs can tell."""
     if task.kind is TaskKind.GATE:
         return {**task.payload, "inline_limit": inline_limit}
@@ -205,6 +212,7 @@ def _config(task: Task, settings: TaskSettings, inline_limit: int) -> dict[str, 
         "text_output": TEXT_OUTPUT in task.outputs,
         "inline_limit": inline_limit,
         "packages": list(packages),
+        **({"bundle": bundle.to_config()} if bundle else {}),
     }
 
 

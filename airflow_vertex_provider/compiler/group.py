@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_vertex_provider.bundle import dag_folder
+from airflow_vertex_provider.compiler.code import pack_bundles, placed_bundles
 from airflow_vertex_provider.compiler.pipeline_spec import compile_graph
 from airflow_vertex_provider.exceptions import VertexConfigurationError
 from airflow_vertex_provider.graph.model import Graph
@@ -15,10 +17,11 @@ def compile_group(group: Any, *, project_id: str | None = None) -> dict[str, Any
 
     For tests, reviews and other tools that take a compiled pipeline; text for a file comes from
     :func:`~airflow_vertex_provider.compiler.pipeline_spec.dump_spec`. Values that only a run of Airflow
-    knows are run parameters of the pipeline.
+    knows are run parameters of the pipeline. Bundles are made, to know their digests, but not uploaded.
 
     :param group: a ``VertexTaskGroup`` whose ``with`` block has ended.
     :param project_id: project of the custom jobs; the group's, or else the job's own, if ``None``.
+    :raises VertexGroupError: a bundle cannot be made, or something cannot be written into a spec.
     :raises VertexConfigurationError: the block has not ended, or a setting is a template, which only a
         run can render.
     """
@@ -37,4 +40,5 @@ def compile_group(group: Any, *, project_id: str | None = None) -> dict[str, Any
         task.id: merge_task_settings([submit.task_settings.get(task.id, {}), submit.group_settings], pipeline)
         for task in graph.tasks
     }
-    return compile_graph(graph, settings, pipeline)
+    packed = pack_bundles(graph, settings, lambda: dag_folder(group.dag.fileloc, group.dag.relative_fileloc))
+    return compile_graph(graph, settings, pipeline, placed_bundles(graph, packed, pipeline))

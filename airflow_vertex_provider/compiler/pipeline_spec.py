@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from airflow_vertex_provider.bundle import Bundle
 from airflow_vertex_provider.compiler import component, custom_job, executor
+from airflow_vertex_provider.compiler.code import NO_BUNDLES, missing_bundles
 from airflow_vertex_provider.compiler.placement import Placed, Placement
 from airflow_vertex_provider.compiler.wiring import Const, component_ports
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
@@ -43,7 +45,10 @@ _NOT_FOR_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\ufff
 
 
 def compile_graph(
-    graph: Graph, settings: Mapping[str, TaskSettings], pipeline: PipelineSettings
+    graph: Graph,
+    settings: Mapping[str, TaskSettings],
+    pipeline: PipelineSettings,
+    bundles: Mapping[str, Bundle] = NO_BUNDLES,
 ) -> dict[str, Any]:
     """Compile a task group to a PipelineSpec of plain JSON types.
 
@@ -53,14 +58,18 @@ def compile_graph(
     :param graph: the group.
     :param settings: Airflow task id to merged settings, templates rendered; one for every task.
     :param pipeline: settings of the job; project and location stand in every custom job.
+    :param bundles: Airflow task id to what it takes along; one for every task with ``code="bundle"``.
     :raises VertexGroupError: something of the group cannot be written into a spec; names all of it.
     :raises VertexSettingsError: the installed GCPC cannot carry a setting.
     """
-    return compile_with_limit(graph, settings, pipeline)[0]
+    return compile_with_limit(graph, settings, pipeline, bundles)[0]
 
 
 def compile_with_limit(
-    graph: Graph, settings: Mapping[str, TaskSettings], pipeline: PipelineSettings
+    graph: Graph,
+    settings: Mapping[str, TaskSettings],
+    pipeline: PipelineSettings,
+    bundles: Mapping[str, Bundle] = NO_BUNDLES,
 ) -> tuple[dict[str, Any], int]:
     """Compile as :func:`compile_graph` does, and return the spec with its :func:`inline_limit`.
 
@@ -69,7 +78,7 @@ def compile_with_limit(
     :raises VertexGroupError: as :func:`compile_graph`.
     :raises VertexSettingsError: as :func:`compile_graph`.
     """
-    placement, containers, limit = _build(graph, settings, pipeline)
+    placement, containers, limit = _build(graph, settings, pipeline, bundles)
     wiring = placement.wiring
     dags = wiring.components()
     parts = _components(placement, settings, containers, set(dags))
@@ -98,7 +107,12 @@ def compile_with_limit(
     return spec, limit
 
 
-def inline_limit(graph: Graph, settings: Mapping[str, TaskSettings], pipeline: PipelineSettings) -> int:
+def inline_limit(
+    graph: Graph,
+    settings: Mapping[str, TaskSettings],
+    pipeline: PipelineSettings,
+    bundles: Mapping[str, Bundle] = NO_BUNDLES,
+) -> int:
     """Return how many bytes of ``argument_cost`` one value may have before it travels by file.
 
     Runs at submit. It is what each input of the busiest task can have when all its inputs are that large,
@@ -107,7 +121,7 @@ def inline_limit(graph: Graph, settings: Mapping[str, TaskSettings], pipeline: P
 
     :raises VertexGroupError: as :func:`compile_graph`.
     """
-    return _build(graph, settings, pipeline)[2]
+    return _build(graph, settings, pipeline, bundles)[2]
 
 
 def dump_spec(spec: Mapping[str, Any]) -> str:
@@ -120,10 +134,13 @@ def dump_spec(spec: Mapping[str, Any]) -> str:
 
 
 def _build(
-    graph: Graph, settings: Mapping[str, TaskSettings], pipeline: PipelineSettings
+    graph: Graph,
+    settings: Mapping[str, TaskSettings],
+    pipeline: PipelineSettings,
+    bundles: Mapping[str, Bundle],
 ) -> tuple[Placement, dict[str, dict[str, Any]], int]:
     """Check the group, place its tasks and make their containers, with one limit for the values between."""
-    problems = list(_problems(graph, settings))
+    problems = [*_problems(graph, settings), *missing_bundles(graph, settings, bundles)]
     if problems:
         raise VertexGroupError(graph.dag_id, graph.group_id, problems)
     placement = Placement(graph, settings)
@@ -138,6 +155,7 @@ def _build(
                 pipeline,
                 # What a loop collects is one list of many values: each may take what a reference would.
                 inline_limit=min(limit, least) if task.loop else limit,
+                bundle=bundles.get(task.id) if placed.role == "member" else None,
             )
             for key, placed in placement.placed.items()
             if (task := tasks[key]).kind is not TaskKind.COMPONENT

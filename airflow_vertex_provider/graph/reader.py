@@ -15,6 +15,7 @@ from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
 from airflow_vertex_provider.graph import mapping, naming
+from airflow_vertex_provider.graph.bundles import code_problems
 from airflow_vertex_provider.graph.control import Control
 from airflow_vertex_provider.graph.converters import supported
 from airflow_vertex_provider.graph.loops import add_loops
@@ -98,6 +99,7 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
             Problem(task_id, *problem)
             for problem in setting_problems("", task.settings, operators, environment)
         )
+    problems.extend(code_problems(group.dag, group_id, tasks.values(), group_level, pipeline))
     tasks = _with_titles(members, _with_asked_outputs(tasks))
     skippers = {
         task_id: member.conversion.skipper for task_id, member in members.items() if member.conversion.skipper

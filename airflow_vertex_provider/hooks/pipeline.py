@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 
-from airflow_vertex_provider.exceptions import VertexApiError, VertexConfigurationError
+from airflow_vertex_provider.exceptions import VertexApiError, VertexConfigurationError, VertexSubmissionError
 from airflow_vertex_provider.links import console
 from airflow_vertex_provider.snapshot import (
     JobSnapshot,
@@ -170,6 +170,35 @@ class VertexPipelineHook(GoogleBaseHook):
         """
         blob = self._blob(uri)
         return self._call(f"read {uri}", lambda: bytes(blob.download_as_bytes(timeout=CALL_TIMEOUT)))
+
+    def keep_gcs(self, uri: str, data: bytes) -> bool:
+        """Write one Cloud Storage object unless it is there already; sends nothing if it is.
+
+        :param uri: ``gs://bucket/path``, with the content's digest in it.
+        :return: whether this call sent it.
+        :raises VertexApiError: the object may not be read or written.
+        :raises VertexSubmissionError: what is there is not what its name says.
+        """
+        from google.api_core.exceptions import NotFound
+
+        blob = self._blob(uri)
+
+        def found() -> bool:
+            try:
+                blob.reload(timeout=CALL_TIMEOUT)
+            except NotFound:
+                return False
+            return True
+
+        if not self._call(f"look for {uri}", found):
+            self.write_gcs(uri, data)
+            return True
+        if blob.size != len(data):
+            raise VertexSubmissionError(
+                f"{uri}: found {blob.size} bytes, though what is kept under that name has {len(data)}; "
+                "somebody has changed it: delete it, and it is written again"
+            )
+        return False
 
     def write_gcs(self, uri: str, data: bytes) -> None:
         """Write one Cloud Storage object unless it is there already; its name must say its content.

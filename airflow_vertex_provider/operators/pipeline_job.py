@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_vertex_provider.bundle import Bundle, Packed, dag_folder
 from airflow_vertex_provider.exceptions import (
     VertexJobFailedError,
     VertexSettingsError,
@@ -124,6 +125,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         :raises VertexValueError: a value cannot travel.
         :raises VertexApiError: the service refused the job.
         """
+        from airflow_vertex_provider.compiler.code import pack_bundles, placed_bundles
         from airflow_vertex_provider.compiler.pipeline_spec import compile_with_limit
 
         ti = context["ti"]
@@ -137,7 +139,13 @@ class SubmitVertexPipelineOperator(BaseOperator):
             )
             for task in graph.tasks
         }
-        spec, limit = compile_with_limit(graph, settings, pipeline)
+        packed = pack_bundles(
+            graph, settings, lambda: dag_folder(self.dag.fileloc, self.dag.relative_fileloc)
+        )
+        bundles = placed_bundles(graph, packed, pipeline)
+        spec, limit = compile_with_limit(graph, settings, pipeline, bundles)
+        for bundle, task_id in {bundle: task_id for task_id, bundle in bundles.items()}.items():
+            self._upload(bundle, packed[task_id], hook)
         values = self._parameter_values(graph, limit, pipeline, hook, context)
 
         map_index = -1 if ti.map_index is None else ti.map_index
@@ -165,6 +173,19 @@ class SubmitVertexPipelineOperator(BaseOperator):
                 self.gcp_conn_id, self.impersonation_chain, self.pipeline.get("project_id")
             )
             identity.hook().cancel_job(self._job_name)
+
+    def _upload(self, bundle: Bundle, packed: Packed, hook: VertexPipelineHook) -> None:
+        """Put a bundle where its tasks look for it, once for all runs of the same code."""
+        for path in packed.secrets:
+            self.log.info("Left out of the bundle, as its name says that it holds secrets: %s", path)
+        sent = hook.keep_gcs(bundle.uri, packed.data)
+        self.log.info(
+            "%s %s: %d files, %d bytes",
+            "Uploaded" if sent else "Code is there already in",
+            bundle.uri,
+            len(packed.names),
+            bundle.size,
+        )
 
     def _parameter_values(
         self,

@@ -344,10 +344,14 @@ def fetch(text: str, read: Callable[[str], bytes] | None) -> str:
     uri, expected, size = parse_reference(text)
     if read is None:
         raise ProtocolError("the value is in %s, and no reader for files was given" % uri)
-    data = read(uri)
+    return checked(uri, read(uri), size, expected).decode("ascii")
+
+
+def checked(uri: str, data: bytes, size: int, expected: str) -> bytes:
+    """Return ``data`` if they are what was written to ``uri``."""
     if len(data) != size or digest(data) != expected:
         raise unlike(uri, size, expected, len(data), digest(data))
-    return data.decode("ascii")
+    return data
 
 
 def unlike(uri: str, size: int, expected: str, found_size: int, found: str) -> ProtocolError:
@@ -374,21 +378,25 @@ def gcs_root() -> str:
     return os.environ.get("AIRFLOW_VERTEX_GCS_ROOT", "/gcs").rstrip("/")
 
 
-def read_gcs(uri: str) -> bytes:
-    """Return the content of a ``gs://`` file, through the mounted folder."""
+def read_gcs(uri: str, what: str = "an earlier task left a value") -> bytes:
+    """Return the content of a ``gs://`` file, through the mounted folder.
+
+    :param what: what happened there, for messages.
+    """
     path = gcs_root() + uri[4:]
     try:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise unreadable(uri, path, error) from None
+        raise unreadable(uri, path, error, what) from None
 
 
-def unreadable(uri: str, path: str, error: OSError) -> VertexRuntimeError:
+def unreadable(
+    uri: str, path: str, error: OSError, what: str = "an earlier task left a value"
+) -> VertexRuntimeError:
     """Return the error about a file that is not there or may not be read."""
     return VertexRuntimeError(
-        "cannot read %s, where an earlier task left a value (looked in %s: %s)"
-        % (uri, path, error.strerror or error)
+        "cannot read %s, where %s (looked in %s: %s)" % (uri, what, path, error.strerror or error)
     )
 
 
@@ -1289,6 +1297,31 @@ def use_packages(packages: list[str], indexes: list[str]) -> None:
         os.environ[name] = path + os.pathsep + rest if rest else path
 
 
+def use_bundle(config: dict[str, Any]) -> None:
+    """Unpack the author's modules and let imports find them before all but the standard library's."""
+    import io
+    import tempfile
+    import zipfile
+
+    bundle = config["bundle"]
+    uri = bundle["uri"]
+    data = checked(uri, read_gcs(uri, "the DAG's code was put"), bundle["size"], bundle["sha256"])
+    folder = bundle["folder"] = os.path.realpath(tempfile.mkdtemp(prefix="airflow-vertex-"))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for name in archive.namelist():
+            if name[:1] == "/" or ".." in name.split("/"):
+                raise VertexRuntimeError("%s: %r would leave the folder it is unpacked to" % (uri, name))
+        archive.extractall(folder)
+    print("airflow-vertex: code from %s" % uri, flush=True)
+    roots = [os.path.join(folder, root).rstrip("/") for root in bundle["roots"]]
+    # A DAG file may be called like one of Python's modules, and Airflow looks into the DAG folder last.
+    lib = os.path.dirname(os.__file__)
+    first = [path for path in sys.path if path.startswith(lib) and "-packages" not in path]
+    sys.path[:] = first + roots + [path for path in sys.path if path not in first]
+    rest = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*roots, rest] if rest else roots)
+
+
 def compiled(source: str, file: str, line: int, postponed: bool) -> Any:
     """Compile the author's function as if it stood at ``line`` of ``file``.
 
@@ -1561,7 +1594,11 @@ def report(error: BaseException, config: dict[str, Any]) -> dict[str, Any]:
     import traceback
 
     trace = error.__traceback__
-    while trace and trace.tb_frame.f_code.co_filename != config.get("file"):
+    unpacked = config.get("bundle", {}).get("folder", "\0") + "/"
+    while trace:
+        name = trace.tb_frame.f_code.co_filename
+        if name == config.get("file") or name.startswith(unpacked):
+            break
         trace = trace.tb_next
     ours = isinstance(error, (VertexRuntimeError, Terminated))
     shown = "".join(traceback.format_exception(type(error), error, None if ours else trace))
@@ -1577,6 +1614,8 @@ def report(error: BaseException, config: dict[str, Any]) -> dict[str, Any]:
         )
         message = "%s (%s)" % (message, note) if message else note
         shown += note + "\n"
+    # Files of a bundle are shown by the names that they have in the DAG folder.
+    message, shown = message.replace(unpacked, ""), shown.replace(unpacked, "")
     return {"type": type(error).__name__, "message": message, "traceback": shown, "skipped": skipped}
 
 

@@ -93,6 +93,9 @@ pipeline it writes into the dict itself. All of this is optional:
     must not be cached.
 ``from_handoff``: {input: name}
     inputs that come from such files; :data:`FAILED` where there is none.
+``bundle``: {"uri", "sha256", "size", "roots": [folder, ...]}
+    a zip of the author's modules, unpacked before they are imported; ``roots`` are the folders in it that go
+    onto ``sys.path``, ``""`` is the zip itself. Bytes of another size or digest are an error.
 
 Kind ``gate`` runs no code: its outputs are ``Decision`` (``run`` or ``skip``), those of ``relay``
 ({output: input}, copied) and those of ``expand``. Kind ``mark`` writes ``outputs`` and nothing else.
