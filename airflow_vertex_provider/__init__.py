@@ -10,6 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_vertex_provider.artifacts import HTML as HTML
+    from airflow_vertex_provider.artifacts import Artifact as Artifact
+    from airflow_vertex_provider.artifacts import ClassificationMetrics as ClassificationMetrics
+    from airflow_vertex_provider.artifacts import Dataset as Dataset
+    from airflow_vertex_provider.artifacts import Input as Input
+    from airflow_vertex_provider.artifacts import Markdown as Markdown
+    from airflow_vertex_provider.artifacts import Metrics as Metrics
+    from airflow_vertex_provider.artifacts import Model as Model
+    from airflow_vertex_provider.artifacts import Output as Output
     from airflow_vertex_provider.compiler import compile_group as compile_group
     from airflow_vertex_provider.emulator import VertexEmulator as VertexEmulator
     from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook as VertexPipelineHook
@@ -41,9 +50,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Artifact": "artifacts",
+    "ClassificationMetrics": "artifacts",
     "CustomJob": "settings",
     "Joined": "placeholders",
     "OutputFile": "placeholders",
+    "Dataset": "artifacts",
+    "HTML": "artifacts",
+    "Input": "artifacts",
+    "Markdown": "artifacts",
+    "Metrics": "artifacts",
+    "Model": "artifacts",
+    "Output": "artifacts",
     "Resources": "settings",
     "SubmitVertexPipelineOperator": "operators.pipeline_job",
     "VertexComponentOperator": "operators.component",

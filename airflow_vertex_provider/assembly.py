@@ -80,6 +80,7 @@ def close_group(group: VertexTaskGroup) -> None:
             looped=reading.graph.task(operator.task_id).loop is not None,
             skipper=reading.skippers.get(operator.task_id),
             output_types=types.get(operator.task_id),
+            artifacts=list(reading.graph.task(operator.task_id).payload.get("artifacts", ())),
         )
     late = LateEdges(group, submit, wait, members, entry)
     for operator in operators:

@@ -9,12 +9,12 @@ Vertex and says so in its value; a task that its gate held back says so in the g
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from airflow_vertex_provider.exceptions import VertexValueError
 from airflow_vertex_provider.graph.component_spec import value_of_outputs
-from airflow_vertex_provider.graph.model import RETURN_OUTPUT
+from airflow_vertex_provider.graph.model import ARTIFACT_PREFIX, RETURN_OUTPUT
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot, label
 from airflow_vertex_provider.states import PipelineState, TaskState
@@ -37,6 +37,7 @@ class Outcome:
     :param logs_url: address of the container's logs, or empty.
     :param state: the state as Vertex names it.
     :param skipped: whether Airflow's task is skipped; then it has not succeeded.
+    :param artifact_texts: name to protocol text of the artifacts that a function left.
     """
 
     succeeded: bool
@@ -45,6 +46,7 @@ class Outcome:
     logs_url: str = ""
     state: str = ""
     skipped: bool = False
+    artifact_texts: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that travels in a trigger event."""
@@ -135,6 +137,7 @@ def _ended_task(task: TaskSnapshot, gate: TaskSnapshot | None, types: Mapping[st
             value_text=text,
             logs_url=task.logs_url,
             state=task.state_text,
+            artifact_texts=_artifact_texts(task) if types is None else {},
         )
     error = task.error
     if task.state is TaskState.NOT_TRIGGERED:
@@ -155,6 +158,15 @@ def _value_text(task: TaskSnapshot, types: Mapping[str, str] | None) -> str | No
         return protocol.encode(value_of_outputs(types, task.outputs)) if types else None
     text = task.outputs.get(RETURN_OUTPUT)
     return text if isinstance(text, str) else None
+
+
+def _artifact_texts(task: TaskSnapshot) -> dict[str, str]:
+    """Return what a function's task says of its artifacts, by name."""
+    return {
+        name.removeprefix(ARTIFACT_PREFIX): text
+        for name, text in task.outputs.items()
+        if name.startswith(ARTIFACT_PREFIX) and isinstance(text, str)
+    }
 
 
 def job_outcome(
@@ -236,6 +248,15 @@ def read_value(text: str | None, read: Reader | None = None) -> Any:
         raise VertexValueError(f"The value of the task cannot be read back: {error}") from error
 
 
+def artifact_values(outcome: Outcome, read: Reader | None = None) -> dict[str, Any]:
+    """Return the XComs that a task's artifacts are: name to a dict of ``uri``, ``type`` and ``metadata``.
+
+    :param read: see :func:`read_value`.
+    :raises VertexValueError: see :func:`read_value`.
+    """
+    return {name: read_value(text, read) for name, text in outcome.artifact_texts.items()}
+
+
 def job_outputs(
     job: JobSnapshot,
     leaves: Mapping[str, str],
@@ -246,7 +267,8 @@ def job_outputs(
     :param leaves: Airflow task id to Vertex task name, of the tasks nothing in the group follows.
     :param types: Airflow task id to the types of its outputs, for each component of KFP.
     :return: Airflow task id to value, a list of them for a mapped task; a value that lies in a file is shown
-        as its address and size, one that Airflow could not store as the text it travelled as.
+        as its address and size, one that Airflow could not store as the text it travelled as. An artifact of
+        a function stands beside its value, as ``train["model"]``.
     """
     result: dict[str, Any] = {}
     for task_id, name in leaves.items():
@@ -256,10 +278,15 @@ def job_outputs(
             # As Airflow collects a mapped task: instances that were skipped or returned nothing leave none.
             shown = [_shown(task, own) for task in iterations.values()]
             result[task_id] = [value for value in shown if value is not None and value is not _NOTHING]
+            for task in iterations.values():
+                for artifact, found in _shown_artifacts(task, own).items():
+                    result.setdefault(f'{task_id}["{artifact}"]', []).append(found)
             continue
         value = _shown(job.task(name), own)
         if value is not _NOTHING:
             result[task_id] = value
+        for artifact, found in _shown_artifacts(job.task(name), own).items():
+            result[f'{task_id}["{artifact}"]'] = found
     return result
 
 
@@ -268,7 +295,17 @@ _NOTHING = object()
 
 def _shown(task: TaskSnapshot | None, types: Mapping[str, str] | None) -> Any:
     """Return a task's value as the job's outputs show it, or ``_NOTHING``."""
-    text = _value_text(task, types) if task and task.succeeded else None
+    return _shown_text(_value_text(task, types) if task and task.succeeded else None)
+
+
+def _shown_artifacts(task: TaskSnapshot | None, types: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return a function's artifacts as the job's outputs show them."""
+    texts = _artifact_texts(task) if task and task.succeeded and types is None else {}
+    shown = {name: _shown_text(text) for name, text in texts.items()}
+    return {name: value for name, value in shown.items() if value is not _NOTHING}
+
+
+def _shown_text(text: str | None) -> Any:
     if text is None or text == protocol.SKIPPED:
         return _NOTHING
     if protocol.is_reference(text):

@@ -218,7 +218,7 @@ def _as_run(placement: Placement, placed: Placed) -> Task:
         name=leaf.title,
         payload=payload,
         inputs=inputs,
-        outputs=tuple(leaf.outputs),
+        outputs=(*leaf.outputs, *leaf.artifacts),
         retry=leaf.retry,
         timeout=task.timeout if placed.role == "member" else None,
     )

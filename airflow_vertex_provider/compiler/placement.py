@@ -9,6 +9,7 @@ one value cannot. Both forms follow design rule 2: kfp's compiler writes no othe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,10 +25,11 @@ from airflow_vertex_provider.compiler.wiring import (
     Scope,
     Wiring,
 )
-from airflow_vertex_provider.graph.component_spec import is_artifact
+from airflow_vertex_provider.graph.component_spec import ARTIFACT, is_artifact
 from airflow_vertex_provider.graph.control import TEARDOWN_RULE, Control
 from airflow_vertex_provider.graph.model import (
     ALL_SUCCESS,
+    ARTIFACT_PREFIX,
     DECISION_OUTPUT,
     RETURN_OUTPUT,
     RUN,
@@ -55,6 +57,9 @@ _ZERO: Mapping[str, Any] = {
     "STRUCT": {},
 }
 _NULL = "null"
+#: Artifacts that reach a function as text alone: the service writes metadata into the function's arguments,
+#: and a curve may have thousands of points.
+_LARGE = f"{ARTIFACT} system.ClassificationMetrics@"
 #: The output of the task behind one that does not tell itself how it ended.
 DONE_OUTPUT = "Done"
 
@@ -112,6 +117,7 @@ class Placement:
             self._order(placed)
             if self.hands_over(placed.task):
                 placed.leaf.caching = False  # a result from the cache leaves no file in this job's folder
+            self._link(placed)
         self.wiring.connect()
 
     def _in_order(self) -> list[Task]:
@@ -142,7 +148,6 @@ class Placement:
         )
 
     def _member(self, task: Task, scope: Scope) -> Placed:
-        kinds = {name: task.output_types.get(name, STRING) for name in task.outputs}
         leaf = self.wiring.leaf(
             task.name,
             task.title,
@@ -151,8 +156,7 @@ class Placement:
                 name: self._ref(source, task.input_types.get(name, STRING))
                 for name, source in task.inputs.items()
             },
-            outputs={name: kind for name, kind in kinds.items() if not is_artifact(kind)},
-            artifacts={name: kind for name, kind in kinds.items() if is_artifact(kind)},
+            **_outputs(task),
             artifact_inputs={name: kind for name, kind in task.input_types.items() if is_artifact(kind)},
             defaults=self._default,
             caching=self._settings[task.id].enable_caching and task.kind is not TaskKind.GATE,
@@ -242,7 +246,7 @@ class Placement:
             task.title,
             self.wiring.root,
             inputs={name: self._ref(source) for name, source in kept.items()},
-            outputs={name: task.output_types.get(name, STRING) for name in task.outputs},
+            **_outputs(task),
             after_scopes=[self._main],
             tolerant=True,
             retry=task.retry,
@@ -282,7 +286,10 @@ class Placement:
         if len(last) != 1:
             return None
         task = last[0]
-        needed = {source.task for source in task.inputs.values() if isinstance(source, FromOutput)}
+        taken = [source for source in task.inputs.values() if isinstance(source, FromOutput)]
+        if any(source.output != RETURN_OUTPUT for source in taken):
+            return None  # no file holds it
+        needed = {source.task for source in taken}
         needed |= {above for above in (*task.upstream, *task.setups) if self._tasks[above].setup}
         if task.rule != TEARDOWN_RULE or task.loop is not None or not self._decides_itself(task):
             return None
@@ -301,6 +308,29 @@ class Placement:
         if self._exit_task is None:
             return False
         return task.name in self.placed[self._exit_task.name].extra.get("from_handoff", {}).values()
+
+    def _link(self, placed: Placed) -> None:
+        """Let a function that takes an artifact's text have the artifact too: Vertex then shows who took it.
+
+        Only where the service can hand it over: not out of a loop or a condition, and not to a task that
+        starts after a failure.
+        """
+        leaf = placed.leaf
+        if placed.role != "member" or self._control.tolerant(placed.task.id):
+            return
+        for name, ref in list(leaf.inputs.items()):
+            if not isinstance(ref, Out) or not ref.output.startswith(ARTIFACT_PREFIX):
+                continue
+            producer, artifact = self.wiring.leaves[ref.leaf], ref.output.removeprefix(ARTIFACT_PREFIX)
+            kind, taken = producer.artifacts[artifact], f"{name}_artifact"
+            if kind.startswith(_LARGE) or taken in leaf.inputs:
+                continue
+            if producer.scope in leaf.scope.path():
+                leaf.inputs[taken] = Out(ref.leaf, artifact)
+                leaf.artifact_inputs[taken] = kind
+                linked = self.placed[ref.leaf].extra.setdefault("linked", [])
+                if artifact not in linked:
+                    linked.append(artifact)
 
     # Edges and values
 
@@ -402,12 +432,16 @@ class Placement:
     def _pass_on(self, scope: Scope, leaf: Leaf, output: str, kind: str) -> Leaf:
         """Return a task in ``scope`` that hands on what a task in a condition, or its stand-in, wrote."""
         placed = self.placed[leaf.key]
-        ending = output.lower().replace("_", "-")
+        ending = re.sub("[^a-z0-9]+", "-", output.lower()).strip("-")
         if output not in (RETURN_OUTPUT, TEXT_OUTPUT, DONE_OUTPUT) and not output.startswith("Follow_"):
-            ending = f"output-{ending}"  # a component's own name, which no other task's keeps clear of
+            ending = f"output-{ending}"  # the author's own name, which no other task's keeps clear of
+        key, number = f"{leaf.key}-{ending}", 1
+        while key in self.wiring.leaves:
+            number += 1
+            key = f"{leaf.key}-{ending}-{number}"
         made = self.wiring.leaf(
-            f"{leaf.key}-{ending}",
-            f"{leaf.title}-{ending}",
+            key,
+            f"{leaf.title}{key.removeprefix(leaf.key)}",
             scope,
             inputs={"given": Out(leaf.key, output)},
             outputs={output: kind},
@@ -449,8 +483,18 @@ class Placement:
         return found
 
 
+def _outputs(task: Task) -> dict[str, dict[str, str]]:
+    """Return the parameters and the artifacts that a task writes, by name."""
+    kinds = {name: task.output_types.get(name, STRING) for name in task.outputs}
+    return {
+        "outputs": {name: kind for name, kind in kinds.items() if not is_artifact(kind)},
+        "artifacts": {name: kind for name, kind in kinds.items() if is_artifact(kind)},
+    }
+
+
 def _of_skipped(task: Task, output: str, kind: str) -> Any:
-    if output == DONE_OUTPUT or (output == RETURN_OUTPUT and not task.native):
+    ours = output == RETURN_OUTPUT or output.startswith(ARTIFACT_PREFIX)
+    if output == DONE_OUTPUT or (ours and not task.native):
         return protocol.SKIPPED
     if output == TEXT_OUTPUT:
         return _NULL

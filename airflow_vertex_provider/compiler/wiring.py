@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from airflow_vertex_provider.graph.component_spec import artifact_spec
 from airflow_vertex_provider.graph.model import Retry
 
 ScopeKind = Literal["root", "exit-handler", "for-loop", "condition-branches", "condition"]
@@ -79,8 +80,8 @@ class Leaf:
     scope: Scope
     inputs: dict[str, Ref] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
-    artifacts: dict[str, Any] = field(default_factory=dict)
-    artifact_inputs: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, str] = field(default_factory=dict)
+    artifact_inputs: dict[str, str] = field(default_factory=dict)
     after: list[Leaf] = field(default_factory=list)
     after_scopes: list[Scope] = field(default_factory=list)
     defaults: Callable[[str, Ref, str], Any] | None = None
@@ -112,6 +113,7 @@ class Scope:
     inputs: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     outputs: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     item: str = ""
+    artifact_inputs: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
 
     def path(self) -> list[Scope]:
         """Return the scopes from the root down to this one."""
@@ -207,16 +209,27 @@ class Wiring:
 
     def _write_input(self, leaf: Leaf, name: str, ref: Ref) -> str:
         if isinstance(ref, Out) and name in leaf.artifact_inputs:
-            producer = self.leaves[ref.leaf]
-            if producer.scope is not leaf.scope:
-                raise ValueError(f"{leaf.key}: found the artifact {name} from {producer.scope.key}")
-            leaf.depends.add(producer.key)
-            leaf.written[name] = {
-                "taskOutputArtifact": {"producerTask": producer.key, "outputArtifactKey": ref.output}
-            }
-            return "ARTIFACT"
+            leaf.written[name], kind = self._artifact(ref, leaf)
+            return kind
         leaf.written[name], kind = self._source(ref, leaf.scope, leaf)
         return kind
+
+    def _artifact(self, ref: Out, leaf: Leaf) -> tuple[dict[str, Any], str]:
+        """Return how an artifact is written for a task in its producer's DAG or one inside that."""
+        producer = self.leaves[ref.leaf]
+        home = producer.scope
+        if home not in leaf.scope.path():
+            raise ValueError(f"{leaf.key}: found the artifact {ref.output} from {home.key}")
+        (_child(home, leaf.scope) or leaf).depends.add(producer.key)
+        kind = producer.artifacts[ref.output]
+        channel = f"pipelinechannel--{producer.key}-{ref.output}"
+        form: dict[str, Any] = {
+            "taskOutputArtifact": {"producerTask": producer.key, "outputArtifactKey": ref.output}
+        }
+        for inner in leaf.scope.path()[len(home.path()) :]:
+            inner.artifact_inputs.setdefault(channel, (kind, form))
+            form = {"componentInputArtifact": channel}
+        return form, kind
 
     def _source(self, ref: Ref, scope: Scope, leaf: Leaf | None = None) -> tuple[dict[str, Any], str]:
         """Return how a value is written for a task in ``scope``, or for ``scope`` itself, and its type."""
@@ -339,9 +352,10 @@ class Wiring:
             if scope.item:
                 inputs[scope.item] = {"parameterType": "STRUCT"}
             outputs = {name: {"parameterType": kind} for name, (kind, _) in scope.outputs.items()}
+            artifacts = {name: kind for name, (kind, _) in scope.artifact_inputs.items()}
             made[f"comp-{scope.key}"] = {
                 "dag": self.dag(scope),
-                **({"inputDefinitions": {"parameters": dict(sorted(inputs.items()))}} if inputs else {}),
+                **_definitions("inputDefinitions", dict(sorted(inputs.items())), artifacts),
                 **({"outputDefinitions": {"parameters": dict(sorted(outputs.items()))}} if outputs else {}),
             }
         return made
@@ -373,8 +387,12 @@ class Wiring:
         }
         if scope.depends:
             spec["dependentTasks"] = sorted(scope.depends)
-        if scope.inputs:
-            spec["inputs"] = {"parameters": {name: form for name, (_, form) in sorted(scope.inputs.items())}}
+        taken: dict[str, Any] = {}
+        for group, given in (("parameters", scope.inputs), ("artifacts", scope.artifact_inputs)):
+            if given:
+                taken[group] = {name: form for name, (_, form) in sorted(given.items())}
+        if taken:
+            spec["inputs"] = taken
         if scope.condition is not None:
             spec["triggerPolicy"] = {"condition": self._condition(scope, *scope.condition)}
         if scope.kind == "for-loop":
@@ -419,15 +437,29 @@ def component_ports(leaf: Leaf) -> dict[str, Any]:
     """Return the inputs and outputs of a task's component, for a task whose component is ours."""
     inputs: dict[str, Any] = {}
     for name, kind in sorted(leaf.input_types.items()):
+        if name in leaf.artifact_inputs:
+            continue
         inputs[name] = {"parameterType": kind}
         ref = leaf.inputs[name]
         if leaf.tolerant and leaf.defaults is not None and isinstance(ref, Out):
             inputs[name] |= {"defaultValue": leaf.defaults(name, ref, kind), "isOptional": True}
     outputs = {name: {"parameterType": kind} for name, kind in sorted(leaf.outputs.items())}
     return {
-        **({"inputDefinitions": {"parameters": inputs}} if inputs else {}),
-        **({"outputDefinitions": {"parameters": outputs}} if outputs else {}),
+        **_definitions("inputDefinitions", inputs, leaf.artifact_inputs),
+        **_definitions("outputDefinitions", outputs, leaf.artifacts),
     }
+
+
+def _definitions(
+    side: str, parameters: Mapping[str, Any], artifacts: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Write the inputs or the outputs of a component."""
+    groups = {
+        "artifacts": {name: artifact_spec(kind) for name, kind in sorted(artifacts.items())},
+        "parameters": parameters,
+    }
+    found = {group: dict(ports) for group, ports in groups.items() if ports}
+    return {side: found} if found else {}
 
 
 def _retry_policy(retry: Retry) -> dict[str, Any]:

@@ -6,12 +6,14 @@ decorator. Found by Airflow through the provider's metadata.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 
 from airflow_vertex_provider.exceptions import VertexConfigurationError
+from airflow_vertex_provider.graph.artifacts import ports_of
 from airflow_vertex_provider.settings import TASK_KEYS, CustomJob, Resources, over
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class VertexDecoratedOperator(DecoratedOperator):
         # Airflow fills what the author left out from default_args, with the very same object.
         inherited = kwargs.get("default_args") or {}
         is_inherited = executor_config is not None and executor_config is inherited.get("executor_config")
+        op_args, op_kwargs = _with_outputs(python_callable, op_args or (), op_kwargs or {})
         super().__init__(
             python_callable=python_callable,
             op_args=op_args,
@@ -134,6 +137,27 @@ def vertex_task(
         vertex_settings=settings,
         **kwargs,
     )
+
+
+def _with_outputs(
+    function: Callable[..., Any], args: Collection[Any], kwargs: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Complete a call by its ``Output[...]`` parameters, which are no part of it: each is given ``None``."""
+    outputs = ports_of(function).outputs
+    rest, given = list(args), dict(kwargs)
+    found: list[Any] = []
+    for name, parameter in inspect.signature(function).parameters.items() if outputs else ():
+        positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if name not in outputs:
+            if positional and rest:
+                found.append(rest.pop(0))
+        elif name not in given:
+            # By position only where it must be: something that was given so stands behind it.
+            if positional and (rest or parameter.kind is parameter.POSITIONAL_ONLY):
+                found.append(None)
+            else:
+                given[name] = None
+    return [*found, *rest], given
 
 
 def _with_settings(config: Any, settings: Mapping[str, Any], *, is_nearest: bool) -> Any:

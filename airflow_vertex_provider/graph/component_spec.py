@@ -111,6 +111,14 @@ def artifact_type(described: Mapping[str, Any]) -> str:
     return f"{kind} {title}@{schema.get('schemaVersion', '0.0.1')}"
 
 
+def artifact_spec(kind: str) -> dict[str, Any]:
+    """Return what a spec says of an input or output of a type that :func:`artifact_type` wrote."""
+    label, schema = kind.split(" ", 1)
+    title, version = schema.rsplit("@", 1)
+    described: dict[str, Any] = {"artifactType": {"schemaTitle": title, "schemaVersion": version}}
+    return {**described, "isArtifactList": True} if label == ARTIFACT_LIST else described
+
+
 def fits(given: str, wanted: str) -> bool:
     """Tell whether KFP lets an output of type ``given`` into an input of type ``wanted``."""
     if not (is_artifact(given) and is_artifact(wanted)):

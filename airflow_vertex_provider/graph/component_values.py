@@ -20,7 +20,9 @@ from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 from airflow_vertex_provider.checks import is_template
 from airflow_vertex_provider.exceptions import VertexValueError
+from airflow_vertex_provider.graph.artifacts import outputs_of
 from airflow_vertex_provider.graph.component_spec import (
+    ARTIFACT_LIST,
     SINGLE_OUTPUT,
     Component,
     ComponentError,
@@ -132,7 +134,7 @@ def source_of(values: Values, field: str, port: Port, value: Any) -> Source | No
     if isinstance(value, PlainXComArg) and value.operator.task_id in values._members:
         return _of_member(values, field, port, value)
     if is_artifact(port.type):
-        values.refuse(field, value, f"an output of another component in this group: {_readable(port.type)}")
+        values.refuse(field, value, f"an output of another task in this group: {readable(port.type)}")
         return None
     if only_a_run_knows(value):
         return _at_submit(values, field, port.type, value)
@@ -151,7 +153,8 @@ def node_of(
 ) -> tuple[Any, dict[str, str]]:
     """Return the configuration node for an output of a component that a member of Python or Bash takes.
 
-    Runs at parse. The whole value of a component with several outputs is a dict of them, read one by one.
+    Runs at parse. The whole value of a component with several outputs is a dict of them, read one by one. An
+    artifact comes as such: a component writes no text that says what it is.
 
     :return: the node, ``None`` if it was refused; and the types of the inputs that it reads.
     """
@@ -160,7 +163,7 @@ def node_of(
     wanted = dict(component.outputs) if whole else {}
     if output is not None:
         wanted[output] = component.outputs[output]
-    if not wanted or any(map(is_artifact, wanted.values())):
+    if not wanted:
         _refuse_output(values, field, component, value)
         return None, {}
     nodes: dict[str, Any] = {}
@@ -168,6 +171,10 @@ def node_of(
     for name, kind in wanted.items():
         given = values._input(f"{field}_{name}", FromOutput(value.operator.task_id, name))
         nodes[name] = protocol.from_input(given, raw=True)
+        if is_artifact(kind):
+            nodes[name] = {"$artifact": protocol.from_input(given)}
+            if kind.startswith(ARTIFACT_LIST):
+                nodes[name]["list"] = True
         types[given] = kind
     return (protocol.mapping(nodes.items()) if output is None else nodes[output]), types
 
@@ -176,11 +183,22 @@ def part_of(
     values: Values, field: str, component: Component, value: PlainXComArg
 ) -> tuple[list[Any], dict[str, str]]:
     """Return the piece of a container's argument for one output of a component; as :func:`node_of`."""
-    if chosen_output(component, value.key)[0] is None:
+    output, _ = chosen_output(component, value.key)
+    if output is None or is_artifact(component.outputs[output]):
         _refuse_output(values, field, component, value)
         return [], {}
     node, types = node_of(values, field, component, value)
     return ([{"$in": node["$in"]}] if node else []), types
+
+
+def artifact_of(value: PlainXComArg) -> str | None:
+    """Return the type of a member's output that is an artifact; ``None`` for any other."""
+    component = component_of(value.operator)
+    if component is None:
+        return outputs_of(value.operator).get(value.key)
+    output, _ = chosen_output(component, value.key)
+    kind = component.outputs[output] if output is not None else ""
+    return kind if is_artifact(kind) else None
 
 
 def only_a_run_knows(value: Any) -> bool:
@@ -248,19 +266,28 @@ def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> S
         elif not fits(component.outputs[output], port.type):
             values.refuse(
                 field,
-                f"output {output!r} of {name!r}: {_readable(component.outputs[output])}",
-                f"{_readable(port.type)}, as the input is",
+                f"output {output!r} of {name!r}: {readable(component.outputs[output])}",
+                f"{readable(port.type)}, as the input is",
             )
         else:
             return FromOutput(name, output)
         return None
     if name in values._silent:
         values.refuse(field, f"the output of {name!r}", "the output of a task that leaves a value")
+    elif value.key in outputs_of(producer):
+        given = outputs_of(producer)[value.key]
+        if is_artifact(port.type) and fits(given, port.type):
+            return FromOutput(name, value.key)
+        values.refuse(
+            field,
+            f"artifact {value.key!r} of {name!r}: {readable(given)}",
+            f"{readable(port.type)}, as the input is",
+        )
     elif is_artifact(port.type):
         values.refuse(
             field,
             f"the value of {name!r}",
-            f"an output of another component in this group: {_readable(port.type)}",
+            f"an artifact of a task in this group: {readable(port.type)}",
         )
     elif value.key != RETURN_KEY:
         values.refuse(field, f"XCom {value.key!r} of {name!r}", "the whole return value of a task")
@@ -274,7 +301,7 @@ def _refuse_output(values: Values, field: str, component: Component, value: Plai
     if component.specification:
         what = "component"
         allowed = (
-            f"one of its outputs that are parameters: {known}; an artifact goes to another component alone"
+            f"one of its outputs that are parameters: {known}; a function and a component take artifacts too"
         )
     else:
         what, allowed = "container", f"one of the outputs that it declares, outputs={{name: type}}: {known}"
@@ -378,7 +405,7 @@ def _holds_none(value: Any) -> bool:
     return any(map(_holds_none, value)) if isinstance(value, list) else value is None
 
 
-def _readable(kind: str) -> str:
+def readable(kind: str) -> str:
     """Write a type for people: ``an artifact system.Dataset@0.0.1``."""
     return kind.replace("ARTIFACT_LIST", "a list of artifacts").replace("ARTIFACT", "an artifact")
 

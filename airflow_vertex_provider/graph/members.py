@@ -188,7 +188,7 @@ def task_of(
         if getattr(operator, "multiple_outputs", False):
             payload["multiple_outputs"] = True
     if member.converter.LEAVES_VALUE and kind in (TaskKind.PYTHON, TaskKind.BASH):
-        outputs: tuple[str, ...] = (RETURN_OUTPUT,)
+        outputs: tuple[str, ...] = (RETURN_OUTPUT, *conversion.output_types)
     else:
         outputs = tuple(conversion.output_types)
     return Task(

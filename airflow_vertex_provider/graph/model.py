@@ -28,6 +28,8 @@ TEXT_OUTPUT = "Text"
 DECISION_OUTPUT = "Decision"
 #: Start of the outputs by which a task gives its value to a typed input of a component.
 TYPED_PREFIX = "Value_"
+#: Start of the outputs that say what an artifact is, as protocol text: a dict of uri, type and metadata.
+ARTIFACT_PREFIX = "Artifact_"
 #: What a gate or ``follow`` output says when its followers are to run.
 RUN = "run"
 #: The input of every task in a loop that says which iteration it is; see :class:`FromItem`.

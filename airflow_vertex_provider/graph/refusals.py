@@ -86,23 +86,24 @@ class Refusals(Control):
         return counts
 
     def _component_problems(self, task: Task) -> Iterator[Problem]:
-        """Find what the typed values and artifacts of components, which have no "skipped", cannot do."""
+        """Find what artifacts, and the typed values of components, which have no "skipped", cannot do."""
         for name, source in task.inputs.items():
-            if not isinstance(source, FromOutput) or not self._tasks[source.task].native:
+            if not isinstance(source, FromOutput):
                 continue
             above = self._tasks[source.task]
-            artifact = is_artifact(task.input_types.get(name, ""))
-            apart = above.loop != task.loop or self.gated(above.id) or self.gated(task.id)
-            if artifact and apart:
-                yield Problem(
-                    task.id,
-                    f"inputs.{name}",
-                    f"an artifact of {above.id!r}, where one of the two is mapped or may be skipped",
-                    "both tasks run always and once: an artifact crosses no loop and no condition",
-                )
-            elif not artifact and (
-                self.tolerant(task.id) or (self.can_skip(above.id) and task.rule != ALL_SUCCESS)
-            ):
+            missing = self.tolerant(task.id) or (self.can_skip(above.id) and task.rule != ALL_SUCCESS)
+            if is_artifact(task.input_types.get(name, "")):
+                mapped = above.loop is not None and above.loop != task.loop
+                if mapped or self.gated(above.id) or missing:
+                    yield Problem(
+                        task.id,
+                        f"inputs.{name}",
+                        f"an artifact of {above.id!r}, which is mapped or may be skipped, or missing with "
+                        f"{task.rule!r}",
+                        "all_success, and an artifact of a task that runs always and once: the service hands "
+                        "none out of a loop or a condition",
+                    )
+            elif above.native and missing:
                 yield Problem(
                     task.id,
                     f"inputs.{name}",

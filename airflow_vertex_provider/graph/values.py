@@ -21,10 +21,19 @@ from airflow.sdk.definitions.xcom_arg import ConcatXComArg, MapXComArg, PlainXCo
 
 from airflow_vertex_provider.checks import is_template
 from airflow_vertex_provider.exceptions import Problem, VertexValueError
-from airflow_vertex_provider.graph import naming
-from airflow_vertex_provider.graph.component_values import component_of, is_container, node_of, part_of
+from airflow_vertex_provider.graph import artifacts, naming
+from airflow_vertex_provider.graph.component_spec import ARTIFACT, ARTIFACT_LIST, fits
+from airflow_vertex_provider.graph.component_values import (
+    artifact_of,
+    component_of,
+    is_container,
+    node_of,
+    part_of,
+    readable,
+)
 from airflow_vertex_provider.graph.context import OPTIONAL
 from airflow_vertex_provider.graph.model import (
+    ARTIFACT_PREFIX,
     INDEX_FIELD,
     RETURN_OUTPUT,
     TEXT_OUTPUT,
@@ -214,6 +223,47 @@ class Values:
         self.refuse(field, value, "a list in place of this when it holds templates or outputs of tasks")
         return None
 
+    def artifact_node(self, field: str, value: Any, wanted: str) -> Any:
+        """Return the node for an argument that the function takes as an artifact.
+
+        :param wanted: its type, see :func:`~airflow_vertex_provider.graph.component_spec.artifact_type`.
+        """
+        if value is None:
+            return self.node(field, value)
+        listed = wanted.startswith(ARTIFACT_LIST)
+        if listed and isinstance(value, list | tuple):
+            one = wanted.replace(ARTIFACT_LIST, ARTIFACT, 1)
+            return [self.artifact_node(f"{field}[{index}]", item, one) for index, item in enumerate(value)]
+        given = self._artifact_type(value)
+        if given is not None and not fits(given, wanted):
+            self.refuse(
+                field, f"{value.key!r} of {value.operator.task_id!r}: {readable(given)}", readable(wanted)
+            )
+            return None
+        address = isinstance(value, str) and ("://" in value or is_template(value))
+        described = isinstance(value, Mapping) and isinstance(value.get("uri"), str)
+        if not (isinstance(value, ResolveMixin) or (not listed and (address or described))):
+            self.refuse(
+                field,
+                value,
+                f"{readable(wanted)}: an output of a task, a dict with uri, type and metadata, or an address "
+                "such as gs://bucket/path",
+            )
+            return None
+        node = self.node(field, value)
+        if isinstance(node, dict) and "$artifact" in node:
+            return {**node, "as": artifacts.schema_title(wanted)}
+        return {"$artifact": node, "as": artifacts.schema_title(wanted)}
+
+    def _artifact_type(self, value: Any) -> str | None:
+        """Return the type of a value that is an artifact of a task in the group; ``None`` for any other."""
+        if not isinstance(value, PlainXComArg) or value.operator.task_id not in self._members:
+            return None
+        kind = artifact_of(value)
+        if kind is not None and self._collects(value.operator.task_id):
+            return kind.replace(ARTIFACT, ARTIFACT_LIST, 1)
+        return kind
+
     def spread_node(self) -> Any:
         """Return the node for the dict of mapped keyword arguments; only with :attr:`spread`."""
         return protocol.from_input(self._input("kwargs", FromItem(KWARGS_FIELD)))
@@ -240,6 +290,13 @@ class Values:
                 pieces, types = part_of(self, field, component, value)
                 self.input_types |= types
                 return pieces
+            if value.key in artifacts.outputs_of(value.operator):
+                self.refuse(
+                    field,
+                    f"the artifact {value.key!r} of {value.operator.task_id!r}",
+                    "a text: a task that takes the artifact can return its uri",
+                )
+                return []
             output = self._member_output(field, value, TEXT_OUTPUT)
             return [{"$in": output}] if output else []
         if isinstance(value, ResolveMixin):
@@ -334,6 +391,9 @@ class Values:
                 node, types = node_of(self, field, component, value)
                 self.input_types |= types
                 return node
+            if value.key in artifacts.outputs_of(producer):
+                given = self._member_output(field, value, ARTIFACT_PREFIX + value.key)
+                return {"$artifact": protocol.from_input(given)} if given else None
             if value.key != _RETURN_KEY and not getattr(producer, "multiple_outputs", False):
                 self.refuse(
                     field,

@@ -357,7 +357,7 @@ def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
         state=task_state(detail.state),
         state_text=_enum_text(detail, "state"),
         error=detail.error.message,
-        outputs=outputs,
+        outputs={**_artifacts(detail.outputs), **outputs},
         custom_job=custom_job,
         logs_url=logs_url(custom_job) if custom_job else "",
         id=str(detail.task_id),
@@ -366,6 +366,24 @@ def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
         inputs=inputs,
         create_time=_time(detail, "create_time"),
     )
+
+
+def _artifacts(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return output artifacts as Airflow has them: a dict of uri, type and metadata, or a list of such."""
+    from google.protobuf import json_format
+
+    found: dict[str, Any] = {}
+    for name, items in outputs.items():
+        described = [
+            {
+                "uri": item.uri,
+                "type": item.schema_title,
+                "metadata": json_format.MessageToDict(item.metadata),
+            }
+            for item in items.artifacts
+        ]
+        found[name] = described[0] if len(described) == 1 else described
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -26,6 +26,7 @@ from airflow_vertex_provider.operators.waiting import (
 from airflow_vertex_provider.outputs import (
     RETURN_VALUE,
     Outcome,
+    artifact_values,
     no_job_outcome,
     read_value,
     task_outcome,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 class VertexMemberOperator(VertexWaitingOperator):
     """Mirrors one task of the pipeline job. Made by :func:`adopt`, never by an author.
 
-    XComs: ``return_value`` (what the author's code returned), ``vertex_url``, ``vertex_logs_url``. A skipped
-    one leaves no ``return_value``.
+    XComs: ``return_value`` (what the author's code returned), each artifact of a function under its name,
+    ``vertex_url``, ``vertex_logs_url``. A skipped one leaves neither value nor artifacts.
 
     :param vertex_member: the mirror's fields, by name, see :func:`adopt`. Only Airflow calls this, to make
         one instance of a mapped member; the author's own arguments are not among what it hands over.
@@ -58,6 +59,8 @@ class VertexMemberOperator(VertexWaitingOperator):
     looped: bool
     #: Types of the outputs of a component of KFP; ``None`` for any other task.
     output_types: Mapping[str, str] | None = None
+    #: Names of the artifacts that a function leaves.
+    artifacts: Sequence[str] = ()
     #: Number of the iteration, once a worker has begun with a member in a loop.
     index: int | None = None
 
@@ -105,6 +108,7 @@ class VertexMemberOperator(VertexWaitingOperator):
             "push_value": self.do_xcom_push,
             "index": self.index,
             "output_types": self.output_types,
+            "artifacts": list(self.artifacts),
             "submit_task_id": self.submit_task_id,
             "may_lack_job": self.may_lack_job,
         }
@@ -142,9 +146,13 @@ class VertexMemberOperator(VertexWaitingOperator):
         if not outcome.succeeded:
             raise VertexTaskFailedError(outcome.message)
         self.log.info("%s", outcome.message)
-        return self.conclude(
-            context, read_value(outcome.value_text, lambda uri: self.identity().hook().read_gcs(uri))
-        )
+        if self.do_xcom_push:
+            for key, value in artifact_values(outcome, self._read).items():
+                context["ti"].xcom_push(key=key, value=value)
+        return self.conclude(context, read_value(outcome.value_text, self._read))
+
+    def _read(self, uri: str) -> bytes:
+        return self.identity().hook().read_gcs(uri)
 
     def conclude(self, context: Context, value: Any) -> Any:
         """Do with the value what the author's class does with it, and return it. On a worker."""
@@ -164,6 +172,7 @@ def adopt(
     looped: bool = False,
     skipper: str | None = None,
     output_types: Mapping[str, str] | None = None,
+    artifacts: Sequence[str] = (),
 ) -> Any:
     """Turn the author's operator into the mirror of its Vertex task, in place. Runs at parse.
 
@@ -177,6 +186,7 @@ def adopt(
     :param skipper: what the task decides about those below it, as
         :class:`~airflow_vertex_provider.graph.converters.base.Conversion` names it.
     :param output_types: types of the task's outputs if it is a component of KFP.
+    :param artifacts: names of the artifacts it leaves if it is a function.
     """
     fields = {
         "job_name": xcom_template(submit_task_id, RETURN_VALUE),
@@ -186,6 +196,7 @@ def adopt(
         "submit_task_id": submit_task_id,
         "looped": looped,
         "output_types": output_types,
+        "artifacts": list(artifacts),
         "gcp_conn_id": gcp_conn_id,
         "impersonation_chain": impersonation_chain,
         "project_id": project_id,

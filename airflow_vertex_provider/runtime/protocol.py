@@ -40,6 +40,11 @@ itself, with nodes inside lists and dicts. :func:`from_input`, :func:`constant`,
     lists, as Airflow's ``XComArg.zip`` (``fill`` is optional) and ``concat`` make them.
 ``{"$object": {attribute: node}}``
     an object with these attributes and no others, for ``dag_run``.
+``{"$artifact": node, "as": type}``
+    an artifact's object, from a node whose value is a dict of ``uri``, ``type`` and ``metadata`` or an
+    address, or of a list of such; the input of a component's artifact is an artifact in the executor input.
+``{"$output": name, "as": type}``
+    the object of an artifact that the task is to leave.
 ``{"$value": true}``
     the task's own value; in ``expand`` alone.
 
@@ -88,6 +93,13 @@ pipeline it writes into the dict itself. All of this is optional:
 ``typed``: {output: type}
     outputs that hold the value as a component takes it: NUMBER_INTEGER, NUMBER_DOUBLE, BOOLEAN, LIST,
     STRUCT. A value that is not such a thing in plain JSON is an error.
+``artifacts``: {name: type}
+    artifacts that the task leaves: what the author's code made of them goes into the executor output, and
+    as protocol text into the STRING outputs ``Artifact_<name>``. ``linked`` lists those whose metadata other
+    tasks get in their executor input.
+``artifact_types``: bool
+    the author's code may import the names of artifacts, of kfp or of this package, though the image has
+    neither.
 ``handoff``: bool, ``name``: text
     writes ``Output`` to ``airflow_handoff/<name>.json`` in the job's folder too. A task that hands over so
     must not be cached.
@@ -421,6 +433,8 @@ def python_config(
     context: Mapping[str, Node] | None = None,
     objects: Mapping[str, Mapping[str, Node]] | None = None,
     branch: bool = False,
+    artifacts: Mapping[str, str] | None = None,
+    artifact_types: bool = False,
     output: bool = True,
     text_output: bool = False,
     inline_limit: int = DEFAULT_INLINE_LIMIT,
@@ -452,6 +466,8 @@ def python_config(
     :param objects: keyword arguments that are objects of Airflow's context, as ``dag_run``: a node per
         attribute.
     :param branch: the value is a branch's choice; the compiler adds ``ids`` and ``follow``.
+    :param artifacts: name to type of the artifacts it leaves, see the module's docstring.
+    :param artifact_types: its annotations name artifacts.
     :param output: the task declares the output ``Output``; otherwise its value is dropped.
     :param text_output: write the output ``Text`` too: a ``str`` as it is, other values as JSON.
     :param inline_limit: :func:`argument_cost` above which the value goes into a file.
@@ -464,6 +480,8 @@ def python_config(
         **_code(source, file, line, postponed, reached, closure, package, module),
         **_context(spread, takes, context),
         **({"branch": True} if branch else {}),
+        **({"artifacts": dict(artifacts)} if artifacts else {}),
+        **({"artifact_types": True} if artifact_types else {}),
     }
 
 
@@ -486,6 +504,7 @@ def bash_config(
     takes: Sequence[str] | None = None,
     context: Mapping[str, Node] | None = None,
     objects: Mapping[str, Mapping[str, Node]] | None = None,
+    artifact_types: bool = False,
     env: Node = None,
     append_env: bool = False,
     cwd: Node = None,
@@ -526,6 +545,7 @@ def bash_config(
         "append_env": append_env,
         "cwd": cwd,
         "skip_exit_codes": list(skip_exit_codes),
+        **({"artifact_types": True} if artifact_types else {}),
     }
 
 

@@ -30,6 +30,7 @@ from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL, VERTEX_U
 from airflow_vertex_provider.outputs import (
     RETURN_VALUE,
     Outcome,
+    artifact_values,
     job_outcome,
     job_xcoms,
     no_job_outcome,
@@ -170,7 +171,7 @@ class _WaitTrigger(BaseTrigger):
         def forget() -> None:
             value = XCom.get_one(key=RETURN_VALUE, **place)
             unrolled = map(str, value) if isinstance(value, dict) and self._unrolls() else ()
-            for key in (RETURN_VALUE, *unrolled):
+            for key in (RETURN_VALUE, *unrolled, *self._keys()):
                 XCom.delete(key=key, **place)
 
         await in_thread(forget)
@@ -178,6 +179,10 @@ class _WaitTrigger(BaseTrigger):
     def _unrolls(self) -> bool:
         """Tell whether the items of a dict value are XComs of their own."""
         return False
+
+    def _keys(self) -> Sequence[str]:
+        """Return the keys of further XComs that the task may leave."""
+        return ()
 
     async def _push(self, xcoms: Mapping[str, Any]) -> None:
         """Push XComs for the waiting task, from a thread: on the event loop Airflow's call would block."""
@@ -303,6 +308,7 @@ class VertexMemberTrigger(_WaitTrigger):
     :param push_value: push the task's value; ``False`` if the member has ``do_xcom_push=False``.
     :param index: number of the iteration, for a member in a loop.
     :param output_types: types of the outputs of a component of KFP; ``None`` for any other task.
+    :param artifacts: names of the artifacts that a function leaves; each is an XCom.
     :param submit_task_id: id of the task that makes the job; asked for its state if there may be no job.
     :param may_lack_job: the member's trigger rule may start it though there is no job.
 
@@ -318,6 +324,7 @@ class VertexMemberTrigger(_WaitTrigger):
         push_value: bool = True,
         index: int | None = None,
         output_types: Mapping[str, str] | None = None,
+        artifacts: Sequence[str] = (),
         submit_task_id: str = "",
         may_lack_job: bool = False,
         **kwargs: Any,
@@ -328,6 +335,7 @@ class VertexMemberTrigger(_WaitTrigger):
         self.push_value = push_value
         self.index = index
         self.output_types = output_types
+        self.artifacts = list(artifacts)
         self.submit_task_id = submit_task_id
         self.may_lack_job = may_lack_job
         self._last = ""
@@ -341,6 +349,7 @@ class VertexMemberTrigger(_WaitTrigger):
             "push_value": self.push_value,
             "index": self.index,
             "output_types": self.output_types,
+            "artifacts": self.artifacts,
             "submit_task_id": self.submit_task_id,
             "may_lack_job": self.may_lack_job,
         }
@@ -375,12 +384,17 @@ class VertexMemberTrigger(_WaitTrigger):
         return {VERTEX_LOGS_URL: outcome.logs_url} if outcome.logs_url else {}
 
     def _value_xcoms(self, outcome: Outcome) -> dict[str, Any]:
-        if not self.push_value or outcome.value_text is None:
+        if not self.push_value:
             return {}
-        value = read_value(outcome.value_text, lambda uri: self.identity.hook().read_gcs(uri))
+
+        def read(uri: str) -> bytes:
+            return self.identity.hook().read_gcs(uri)
+
+        xcoms = artifact_values(outcome, read)
+        value = read_value(outcome.value_text, read)
         if value is None:  # Airflow pushes nothing then, with multiple_outputs either.
-            return {}
-        xcoms = {RETURN_VALUE: value}
+            return xcoms
+        xcoms[RETURN_VALUE] = value
         if self.multiple_outputs:
             if not isinstance(value, dict):
                 # Airflow's own rule for such a task.
@@ -390,3 +404,6 @@ class VertexMemberTrigger(_WaitTrigger):
 
     def _unrolls(self) -> bool:
         return self.multiple_outputs
+
+    def _keys(self) -> Sequence[str]:
+        return self.artifacts

@@ -42,6 +42,12 @@ def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
     name = f"{type(operator).__module__}.{type(operator).__qualname__}"
     converted = (virtualenv if name in _VIRTUALENV else python).convert(operator, values)
+    if converted.output_types:
+        values.refuse(
+            "python_callable",
+            "an Output[...]",
+            "none for a task that decides; a task of its own can leave it",
+        )
     if name in _SHORT_CIRCUITS:
         refuse_outputs(operator, ("ignore_downstream_trigger_rules",), values)
         # Airflow asks for True itself: any other value respects the rules of what comes later.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 
+from airflow_vertex_provider.graph.artifacts import Ports, ports_of, schema_title
 from airflow_vertex_provider.graph.code import CarriedFunction, CarryError, carry_function
 from airflow_vertex_provider.graph.context import CARRIED_KEYS, RUN
 from airflow_vertex_provider.graph.context_use import (
@@ -24,6 +25,7 @@ from airflow_vertex_provider.graph.context_use import (
     uses_of_context,
     uses_of_run,
 )
+from airflow_vertex_provider.graph.model import ARTIFACT_PREFIX
 from airflow_vertex_provider.graph.template_files import with_files
 from airflow_vertex_provider.runtime import protocol
 
@@ -42,10 +44,12 @@ class FunctionCall:
 
     :param config: what :func:`protocol.python_config` and :func:`protocol.bash_config` take for a function.
     :param may_skip: the function names Airflow's exception for a skip.
+    :param outputs: name to type of the outputs that its artifacts make.
     """
 
     config: Mapping[str, Any]
     may_skip: bool = False
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def function_call(
@@ -56,6 +60,7 @@ def function_call(
     own: Mapping[str, Any] | None = None,
     drops: bool = True,
     in_process: bool = True,
+    leaves_artifacts: bool = True,
 ) -> FunctionCall | None:
     """Return which function is called, and how. Runs at parse.
 
@@ -63,6 +68,7 @@ def function_call(
     :param own: further arguments of the operator's, which win over the author's.
     :param drops: the operator leaves out keyword arguments that the function does not take.
     :param in_process: Airflow sees the exceptions of the function as they are, so it can ask for a skip.
+    :param leaves_artifacts: the task may have ``Output[...]`` parameters.
     :return: ``None`` if the function cannot be carried; ``values`` then knows why.
     """
     function = operator.python_callable
@@ -79,13 +85,24 @@ def function_call(
     named = isinstance(op_kwargs, Mapping)
     given = {**(op_kwargs if named else {}), **(own or {})}
     open_ended = values.spread or not named
-    call = _Call(function, carried, values, context, given, len(op_args) if listed else 0, drops, open_ended)
+    ports = ports_of(function)
+    for name, found, allowed in ports.problems:
+        values.refuse(f"argument {name}", found, allowed)
+    if ports.outputs and not leaves_artifacts:
+        values.refuse(
+            f"argument {', '.join(ports.outputs)}",
+            "an Output[...]",
+            "none here; a task of its own can leave it",
+        )
+    call = _Call(
+        function, carried, values, context, given, len(op_args) if listed else 0, drops, open_ended, ports
+    )
     call.read()
     if len(values.problems) == known and listed and not open_ended:
         _check_call(function, op_args, call, values)
     args = (
         [
-            values.node(name, item)
+            call.node(name, item)
             for name, item in zip(_positions(function, len(op_args)), op_args, strict=True)
         ]
         if listed
@@ -111,7 +128,12 @@ def function_call(
     elif not named:
         config["spread"] = values.node("op_kwargs", op_kwargs)
         config["takes"] = call.takes() if drops else None
-    return FunctionCall(config, may_skip=in_process and _SKIP in carried.uses)
+    if ports.inputs or ports.outputs:
+        config["artifact_types"] = True
+    if ports.outputs:
+        config["artifacts"] = {name: schema_title(kind) for name, kind in ports.outputs.items()}
+    texts = {f"{ARTIFACT_PREFIX}{name}": "STRING" for name in ports.outputs}
+    return FunctionCall(config, in_process and _SKIP in carried.uses, {**ports.outputs, **texts})
 
 
 def _given(operator: Any, values: Values) -> tuple[Any, Any]:
@@ -146,12 +168,14 @@ class _Call:
         positional: int,
         drops: bool,
         open_ended: bool,
+        ports: Ports,
     ) -> None:
         self.kwargs: dict[str, Any] = {}
         #: Keys that give way to arguments whose names are known only when the task runs.
         self.context: dict[str, Any] = {}
         self.offered = offered
         self.given = given
+        self._ports = ports
         self._function = function
         self._carried = carried
         self._values = values
@@ -175,8 +199,8 @@ class _Call:
         for name, parameter in named.items():
             if name in self._covered:
                 continue
-            if name in self.given:
-                self.kwargs[name] = self._values.node(name, self.given[name])
+            if name in self.given or name in self._ports.outputs:
+                self.kwargs[name] = self.node(name, self.given.get(name))
             elif name in self.offered:
                 self._from_context(name, optional=parameter.default is not parameter.empty)
         for name, value in self.given.items():
@@ -184,6 +208,17 @@ class _Call:
                 self.kwargs[name] = self._values.node(name, value)
         if rest is not None and self.offered and self._carried is not None:
             self._rest(rest, set(named))
+
+    def node(self, name: str, value: Any) -> Any:
+        """Return the node for an argument that the author gave: a value, or an artifact's place."""
+        output, wanted = self._ports.outputs.get(name), self._ports.inputs.get(name)
+        if output is not None:
+            if value is not None:
+                self._values.refuse(
+                    f"argument {name}", value, "nothing: the task itself makes what an Output[...] is"
+                )
+            return {"$output": name, "as": schema_title(output)}
+        return self._values.artifact_node(name, value, wanted) if wanted else self._values.node(name, value)
 
     def takes(self) -> list[str] | None:
         """Return the names that a dict known only to the run may give; ``None`` for any."""

@@ -52,7 +52,9 @@ def function_in_image(operator: Any, values: Values, settings: Mapping[str, Any]
     Airflow hands such a function the author's arguments alone, nothing of its context.
     """
     call = function_call(operator, values, context=(), drops=False, in_process=False)
-    return Conversion(TaskKind.PYTHON, payload(operator, call), settings)
+    return Conversion(
+        TaskKind.PYTHON, payload(operator, call), settings, output_types=call.outputs if call else {}
+    )
 
 
 def image_setting(operator: Any) -> dict[str, Any]:

@@ -25,7 +25,12 @@ TITLE = "@task, @task.vertex, PythonOperator"
 def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
     call = function_call(operator, values, own=own_arguments(operator, values))
-    return Conversion(TaskKind.PYTHON, payload(operator, call), may_skip=bool(call and call.may_skip))
+    return Conversion(
+        TaskKind.PYTHON,
+        payload(operator, call),
+        may_skip=bool(call and call.may_skip),
+        output_types=call.outputs if call else {},
+    )
 
 
 def own_arguments(operator: Any, values: Values) -> dict[str, Any]:

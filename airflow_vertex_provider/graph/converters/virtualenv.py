@@ -79,7 +79,7 @@ def convert(operator: Any, values: Values) -> Conversion:
         settings["packages"] = [*(also if isinstance(also, list | tuple) else ()), *packages]
     if operator.env_vars:
         settings["env"] = environment(operator, "env_vars", operator.env_vars, values, templated=False)
-    return Conversion(TaskKind.PYTHON, config, settings)
+    return Conversion(TaskKind.PYTHON, config, settings, output_types=call.outputs if call else {})
 
 
 def _offered(operator: Any) -> frozenset[str]:

@@ -369,8 +369,6 @@ class TestTakers:
     @pytest.mark.parametrize(
         ("kind", "arguments", "key"),
         [
-            (samples.write, {"text": "x"}, None),
-            (samples.write, {"text": "x"}, "data"),
             (samples.shell, {"x": "x"}, "none"),
             (samples.silent, {}, None),
         ],
@@ -379,7 +377,16 @@ class TestTakers:
         values, (node, _), (part, _) = self.take(kind, arguments, key)
         assert (node, part, values.inputs) == (None, [], {})
         assert len(values.problems) == 2
-        assert "an artifact goes to another component alone" in values.problems[0].allowed
+        assert "a function and a component take artifacts too" in values.problems[0].allowed
+
+    @pytest.mark.parametrize("key", [None, "data"])
+    def test_an_artifact_goes_to_functions_alone(self, dag: DAG, key: str | None) -> None:
+        values, (node, types), (part, _) = self.take(samples.write, {"text": "x"}, key)
+        artifact = {"$artifact": {"$in": "value_data"}}
+        assert node == ({"data": artifact} if key is None else artifact)
+        assert types == {"value_data": "ARTIFACT system.Dataset@0.0.1"}
+        assert part == []
+        assert "a function and a component take artifacts too" in values.problems[0].allowed
 
 
 class TestSettings:

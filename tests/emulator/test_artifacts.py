@@ -1,0 +1,276 @@
+"""Artifacts of functions, compiled and run: what is left, what takes it, and what the service records.
+
+Annotations are not postponed in this file: kfp reads them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow.sdk import DAG, task, task_group
+from kfp import dsl
+
+from airflow_vertex_provider import (
+    HTML,
+    Artifact,
+    ClassificationMetrics,
+    Dataset,
+    Input,
+    Markdown,
+    Metrics,
+    Model,
+    Output,
+    VertexComponentOperator,
+    VertexTaskGroup,
+    compile_group,
+)
+from airflow_vertex_provider.emulator import VertexEmulator
+from airflow_vertex_provider.runtime import protocol
+from tests.emulator.pipelines import Client, outputs, states, tasks
+
+MACHINE = {"vertex": {"custom_job": {"machine_type": "n1-standard-4"}}}
+
+
+def compiled(fill: Callable[[], object], **settings: Any) -> dict[str, Any]:
+    with (
+        DAG("d", schedule=None),
+        VertexTaskGroup(
+            "g", location="europe-west4", project_id="my-proj", pipeline_root="gs://bucket/root", **settings
+        ) as group,
+    ):
+        fill()
+    return compile_group(group)
+
+
+@task.vertex
+def make(rows: int, data: Output[Dataset], page: Output[HTML], text: Output[Markdown]) -> int:
+    from pathlib import Path
+
+    Path(data.path).write_text("x" * rows)
+    Path(page.path).write_text("<b>page</b>")
+    Path(text.path).write_text("*text*")
+    data.metadata["rows"] = rows
+    return rows
+
+
+@task
+def train(
+    data: Input[Dataset],
+    factor: float = 1.0,
+    model: Output[Model] = None,
+    metrics: Output[Metrics] = None,
+    curve: Output[ClassificationMetrics] = None,
+) -> dict[str, Any]:
+    from pathlib import Path
+
+    Path(model.path).mkdir()
+    Path(model.path, "weights").write_text(Path(data.path).read_text().upper())
+    model.framework = "none"
+    metrics.log_metric("accuracy", 0.5 * factor)
+    curve.log_roc_curve([0.0, 1.0], [0.0, 1.0], [0.9, 0.1])
+    curve.log_confusion_matrix(["cat", "dog"], [[1, 2], [3, 4]])
+    return {"of": data.metadata["rows"], "type": type(data).__name__, "uri": data.uri}
+
+
+@task
+def look(model: Any, again: Any = None) -> Any:
+    from pathlib import Path
+
+    return {
+        "weights": Path(model.path, "weights").read_text(),
+        "metadata": model.metadata,
+        "type": model.schema_title,
+        "uri": model.uri,
+        "named": model.name.startswith("projects/"),
+        "again": again and again.uri,
+    }
+
+
+def errors(job: dict[str, Any]) -> dict[str, str]:
+    return {name: task["error"]["message"] for name, task in tasks(job).items() if "error" in task}
+
+
+def artifact(emulator: VertexEmulator, job: dict[str, Any], name: str, key: str) -> dict[str, Any]:
+    """Return an output artifact as the service lists it."""
+    (found,) = tasks(job)[name]["outputs"][key]["artifacts"]
+    return dict(found)
+
+
+def test_files_and_metrics(client: Client, emulator: VertexEmulator) -> None:
+    def fill() -> None:
+        made = make(3)
+        trained = train(made["data"], factor=1.5)
+        look(trained["model"], again=made["data"])
+        look.override(task_id="machine", executor_config=MACHINE)(trained["model"])
+
+    job = client.run(compiled(fill))
+    assert errors(job) == {}
+    assert job["state"] == "PIPELINE_STATE_SUCCEEDED"
+    data, model = (artifact(emulator, job, *key) for key in (("make", "data"), ("train", "model")))
+    assert data["metadata"] == {"rows": 3}
+    assert model["schemaTitle"] == "system.Model"
+    assert model["metadata"] == {"framework": "none"}
+    assert artifact(emulator, job, "train", "metrics")["metadata"] == {"accuracy": 0.75}
+    curve = artifact(emulator, job, "train", "curve")["metadata"]
+    assert curve["confusionMatrix"]["rows"] == [{"row": [1, 2]}, {"row": [3, 4]}]
+    assert len(curve["confidenceMetrics"]) == 2
+    assert artifact(emulator, job, "make", "page")["schemaTitle"] == "system.HTML"
+    assert protocol.decode(outputs(job, "train")["Output"]) == {
+        "of": 3,
+        "type": "Dataset",
+        "uri": data["uri"],
+    }
+    assert protocol.decode(outputs(job, "train")["Artifact_model"]) == {
+        "uri": model["uri"],
+        "type": "system.Model",
+        "metadata": {"framework": "none"},
+    }
+    seen = protocol.decode(outputs(job, "look")["Output"])
+    assert seen == {
+        "weights": "XXX",
+        "metadata": {"framework": "none"},
+        "type": "system.Model",
+        "uri": model["uri"],
+        "named": True,
+        "again": data["uri"],
+    }
+    assert protocol.decode(outputs(job, "machine")["Output"]) == {**seen, "again": None}
+    # The service knows who took what.
+    taken = tasks(job)["look"]["inputs"]
+    assert {item["artifacts"][0]["uri"] for item in taken.values()} == {data["uri"], model["uri"]}
+
+
+@task
+def numbers() -> list[int]:
+    return [1, 2]
+
+
+@task
+def weigh(models: Any) -> Any:
+    return models and [
+        None
+        if model is None
+        else [model.metadata, model.schema_title, model.uri.startswith("gs://bucket/root/")]
+        for model in (models if isinstance(models, list) else [models])
+    ]
+
+
+@task.vertex
+def fit(number: int, model: Output[Model]) -> None:
+    from pathlib import Path
+
+    Path(model.path).write_text(str(number))
+    model.metadata["number"] = number
+
+
+@task.branch
+def choose(name: str) -> str:
+    return f"g.{name}"
+
+
+def test_loops_conditions_and_skips(client: Client) -> None:
+    def fill() -> None:
+        many = fit.override(task_id="many").expand(number=numbers())
+        weigh.override(task_id="collected")(many["model"])
+        chosen = choose("small")
+        small, large = (
+            fit.override(task_id=name, executor_config=MACHINE)(number)
+            for name, number in (("small", 3), ("large", 4))
+        )
+        chosen >> [small, large]
+        weigh.override(task_id="either", trigger_rule="none_failed_min_one_success")(
+            [small["model"], large["model"]]
+        )
+        skipped = fit.override(task_id="skipped", trigger_rule="none_skipped")(5)
+        large >> skipped
+        weigh.override(task_id="of_skipped", trigger_rule="none_failed")(skipped["model"])
+
+    job = client.run(compiled(fill))
+    assert errors(job) == {}
+    assert job["state"] == "PIPELINE_STATE_SUCCEEDED"
+    found = {
+        name: protocol.decode(outputs(job, name)["Output"]) for name in ("collected", "either", "of_skipped")
+    }
+    assert found == {
+        "collected": [[{"number": 1}, "system.Model", True], [{"number": 2}, "system.Model", True]],
+        "either": [[{"number": 3}, "system.Model", True], None],
+        "of_skipped": None,
+    }
+    assert states(job)["large"] == "NOT_TRIGGERED"
+
+
+@dsl.container_component
+def upper(data: dsl.Input[dsl.Dataset], result: dsl.Output[dsl.Dataset]):  # type: ignore[no-untyped-def]
+    return dsl.ContainerSpec(
+        image="alpine",
+        command=["sh", "-c", 'mkdir -p "$(dirname "$1")"; tr a-z A-Z < "$0" > "$1"'],
+        args=[data.path, result.path],
+    )
+
+
+@task
+def read(data: Input[Artifact]) -> Any:
+    from pathlib import Path
+
+    return [Path(data.path).read_text(), data.schema_title, data.name.startswith("projects/")]
+
+
+def test_components_and_functions_take_each_others_artifacts(client: Client) -> None:
+    def fill() -> None:
+        made = make(2)
+        changed = VertexComponentOperator(task_id="upper", component=upper, arguments={"data": made["data"]})
+        read(changed.output["result"])
+
+        @task_group
+        def inside(number: int) -> None:
+            read.override(task_id="in_loop")(changed.output["result"]) >> weigh(number)
+
+        inside.expand(number=numbers())
+
+    job = client.run(compiled(fill))
+    assert errors(job) == {}
+    assert job["state"] == "PIPELINE_STATE_SUCCEEDED"
+    wanted = ["XX", "system.Dataset", True]
+    assert protocol.decode(outputs(job, "read")["Output"]) == wanted
+    assert protocol.decode(outputs(job, "inside-in-loop")["Output"]) == wanted
+
+
+def with_kfp(model: "Input[Model]", copy: "Output[dsl.Model]" = None) -> Any:
+    from pathlib import Path
+
+    Path(copy.path).write_text(Path(model.path).read_text())
+    copy.metadata["from"] = model.uri
+    return [type(model).__module__, type(copy).__module__, copy.uri]
+
+
+def test_kfps_own_classes_where_the_code_has_loaded_it(client: Client) -> None:
+    def fill() -> None:
+        plain = task(with_kfp)(fit(1)["model"])
+        weigh(plain["copy"])
+
+    job = client.run(compiled(fill))
+    ours = protocol.decode(outputs(job, "with-kfp")["Output"])
+    assert ours[:2] == ["__main__", "__main__"]
+    assert protocol.decode(outputs(job, "weigh")["Output"])[0][1:] == ["system.Model", True]
+
+
+def test_outer_values_and_failures(client: Client) -> None:
+    def fill() -> None:
+        given = [{"uri": "gs://bucket/a/b", "type": "system.Model", "metadata": {"x": 1}}, "gs://bucket/c"]
+        for number, value in enumerate(given):
+            name_of.override(task_id=f"given_{number}")(value)
+        broken()
+
+    job = client.run(compiled(fill))
+    assert protocol.decode(outputs(job, "given-0")["Output"]) == ["gs://bucket/a/b", "system.Model", {"x": 1}]
+    assert protocol.decode(outputs(job, "given-1")["Output"]) == ["gs://bucket/c", "system.Model", {}]
+    assert "metrics.metadata.loss: found nan" in tasks(job)["broken"]["error"]["message"]
+
+
+@task
+def name_of(model: Input[Model]) -> Any:
+    return [model.uri, model.schema_title, model.metadata]
+
+
+@task.vertex
+def broken(metrics: Output[Metrics]) -> None:
+    metrics.log_metric("loss", float("nan"))
