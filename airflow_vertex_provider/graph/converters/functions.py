@@ -130,7 +130,7 @@ def function_call(
         config["takes"] = call.takes() if drops else None
     if ports.inputs or ports.outputs:
         config["artifact_types"] = True
-    if ports.outputs:
+    if ports.outputs and leaves_artifacts:
         config["artifacts"] = {name: schema_title(kind) for name, kind in ports.outputs.items()}
     texts = {f"{ARTIFACT_PREFIX}{name}": "STRING" for name in ports.outputs}
     return FunctionCall(config, in_process and _SKIP in carried.uses, {**ports.outputs, **texts})

@@ -1,6 +1,7 @@
-"""Artifacts of functions at parse: which parameters are artifacts, and calls that cannot be had."""
+"""Artifacts of functions at parse: which parameters are artifacts, and calls that cannot be had.
 
-from __future__ import annotations
+Annotations are not postponed in this file: kfp reads them.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -39,7 +40,7 @@ class Custom:
     schema_version = "0.0.2"
 
 
-def ours(data: Input[Dataset], model: Output[Model], rows: int = 3) -> None: ...
+def ours(data: "Input[Dataset]", model: "Output[Model]", rows: int = 3) -> None: ...
 
 
 def kfps(data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], page: dsl.Output[dsl.HTML]) -> None: ...
@@ -53,10 +54,10 @@ def others(
 ) -> None: ...
 
 
-def plain(text: str, rows: list[int], unknown: Nowhere) -> dict[str, int]: ...  # type: ignore[name-defined]  # noqa: F821
+def plain(text: str, rows: list[int], unknown: "Nowhere") -> dict[str, int]: ...  # type: ignore[name-defined]  # noqa: F821
 
 
-def hidden(text: Output[Markdown]) -> None: ...
+def hidden(text: "Output[Markdown]") -> None: ...
 
 
 def wrong(number: Output[int]) -> None: ...
@@ -243,8 +244,8 @@ def bash_output() -> None:
         (
             other_type,
             [
-                "g.train: data: found 'model' of 'g.other': an artifact system.Model@0.0.1; allowed: an artifact "
-                "system.Dataset@0.0.1"
+                "g.train: data: found 'model' of 'g.other': an artifact system.Model@0.0.1",
+                "allowed: an artifact system.Dataset@0.0.1",
             ],
         ),
         (
