@@ -1,3 +1,5 @@
+# Calls that Airflow changes: what a task is given, and what it returns, is not what its function says.
+# mypy: disable-error-code="index, call-arg, arg-type, assignment, untyped-decorator, call-overload"
 """Artifacts of functions, compiled and run: what is left, what takes it, and what the service records.
 
 Annotations are not postponed in this file: kfp reads them.
