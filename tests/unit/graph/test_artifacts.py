@@ -1,5 +1,5 @@
 # Calls that Airflow changes: what a task is given, and what it returns, is not what its function says.
-# mypy: disable-error-code="empty-body, index, call-arg, arg-type, assignment, untyped-decorator, call-overload"
+# mypy: disable-error-code="empty-body, index, call-arg, arg-type, assignment, untyped-decorator"
 """Artifacts of functions at parse: which parameters are artifacts, and calls that cannot be had.
 
 Annotations are not postponed in this file: kfp reads them.
