@@ -11,6 +11,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,8 @@ assert any(isinstance(thing, DAG) for thing in gc.get_objects()), "no DAG in the
 @pytest.mark.parametrize("name", [*PUBLIC_NAMES, HOOK_NAME])
 def test_public_name_is_the_one_of_its_module_and_says_what_it_is(name: str) -> None:
     value = getattr(airflow_vertex_provider, name)
+    if typing.get_origin(value) is typing.Annotated:
+        value = value.__metadata__[0]  # Input and Output are what their mark is
     home = importlib.import_module(value.__module__)
     assert getattr(home, value.__name__) is value
     own = vars(value).get("__doc__") if isinstance(value, type) else value.__doc__

@@ -507,13 +507,14 @@ def called(**options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("config", "limit"),
     [
-        (mark_config(task="g.t", outputs={"Output": SKIPPED}), 4_700),
-        (gate_config(task="g.t", gate={"rule": "one_failed", "states": ["a"]}), 7_900),
-        (called(), 20_300),
-        (bash_config(task="g.t", command="true"), 20_300),
-        ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 23_200),
+        (mark_config(task="g.t", outputs={"Output": SKIPPED}), 4_900),
+        (gate_config(task="g.t", gate={"rule": "one_failed", "states": ["a"]}), 8_100),
+        (called(), 20_600),
+        (bash_config(task="g.t", command="true"), 20_600),
+        ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 23_600),
+        (called(artifacts={"m": "system.Model"}, kwargs={"m": {"$output": "m"}}), 26_500),
     ],
-    ids=["mark", "gate", "python", "bash", "gated"],
+    ids=["mark", "gate", "python", "bash", "gated", "artifact"],
 )
 def test_a_task_carries_only_the_parts_it_needs(config: dict[str, Any], limit: int) -> None:
     # It stands in every task of the spec, and beside the values in one argument.
