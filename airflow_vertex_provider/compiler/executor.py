@@ -16,7 +16,7 @@ from airflow_vertex_provider.compiler import custom_job
 from airflow_vertex_provider.exceptions import Problem
 from airflow_vertex_provider.graph.model import RETURN_OUTPUT, TEXT_OUTPUT, FromConstant, Task, TaskKind
 from airflow_vertex_provider.runtime import protocol
-from airflow_vertex_provider.settings import PipelineSettings, Resources, TaskSettings
+from airflow_vertex_provider.settings import INSTALLATION_KEYS, PipelineSettings, Resources, TaskSettings
 
 #: Bytes of one argument, its final NUL included (MAX_ARG_STRLEN of Linux on 4 KiB pages).
 MAX_ARGUMENT = 131_072
@@ -161,10 +161,11 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
         )
     if task.retry is not None and task.retry.backoff_duration > 3600:
         yield Problem(task.id, "retry_delay", f"{task.retry.backoff_duration:g} s", "at most 3600 s (L16)")
-    if task.kind is TaskKind.CONTAINER and task.settings.get("packages"):
-        yield Problem(
-            task.id, "packages", repr(task.settings["packages"]), "none: an image of its own brings them"
-        )
+    for key in INSTALLATION_KEYS if task.kind is TaskKind.CONTAINER else ():
+        if task.settings.get(key):
+            yield Problem(
+                task.id, key, repr(task.settings[key]), "none: an image of its own brings its packages"
+            )
     for field, text in _settings_texts(settings):
         if checks.is_template(text):
             yield Problem(task.id, field, repr(text), "a value in which every template has been rendered")
@@ -205,15 +206,27 @@ def _config(task: Task, settings: TaskSettings, inline_limit: int, bundle: Bundl
     """Complete the entry point's configuration with what only settings and outputs can tell."""
     if task.kind is TaskKind.GATE:
         return {**task.payload, "inline_limit": inline_limit}
-    packages = dict.fromkeys([*task.payload.get("packages", ()), *settings.packages])
     return {
-        **task.payload,
+        **{key: value for key, value in task.payload.items() if key not in INSTALLATION_KEYS},
+        **_installation(task, settings),
         "output": RETURN_OUTPUT in task.outputs,
         "text_output": TEXT_OUTPUT in task.outputs,
         "inline_limit": inline_limit,
-        "packages": list(packages),
         **({"bundle": bundle.to_config()} if bundle else {}),
     }
+
+
+def _installation(task: Task, settings: TaskSettings) -> dict[str, Any]:
+    """Return what is installed before the author's code and how: nothing of pip where nothing is."""
+    packages = dict.fromkeys([*task.payload.get("packages", ()), *settings.packages])
+    how = {
+        "pip_index_urls": list(settings.pip_index_urls) or task.payload.get("pip_index_urls"),
+        "pip_no_deps": settings.pip_no_deps,
+        "wheel_cache": settings.wheel_cache,
+    }
+    if not packages:
+        return {}
+    return {"packages": list(packages), **{key: value for key, value in how.items() if value}}
 
 
 def _author_container(task: Task, settings: TaskSettings, nested: bool) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from airflow_vertex_provider.graph.validation import member_problems, retry_of, 
 from airflow_vertex_provider.graph.values import ParameterTable, Values
 from airflow_vertex_provider.settings import (
     DEFAULT_CODE,
+    INSTALLATION_KEYS,
     PipelineSettings,
     code_mode,
     merge_task_settings,
@@ -175,11 +176,11 @@ def task_of(
             problems.append(
                 Problem(operator.task_id, "image", "none", "an image, of the operator or of the group")
             )
-        if kind is TaskKind.CONTAINER and merged.packages and settings.get("packages"):
-            problems.append(
-                Problem(
-                    operator.task_id, "packages", repr(list(merged.packages)), "none: the image has its own"
-                )
+        if kind is TaskKind.CONTAINER:
+            problems.extend(
+                Problem(operator.task_id, key, repr(settings[key]), "none: the image has its own")
+                for key in INSTALLATION_KEYS
+                if settings.get(key)
             )
     payload = dict(conversion.payload)
     if kind in (TaskKind.PYTHON, TaskKind.BASH) and payload:

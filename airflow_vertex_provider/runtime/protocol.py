@@ -54,6 +54,9 @@ A *configuration* says what the container runs. :func:`python_config`, :func:`ba
 :func:`gate_config` and :func:`mark_config` build it; what the compiler adds for the place a task has in the
 pipeline it writes into the dict itself. All of this is optional:
 
+``packages``: [requirement, ...], ``pip_index_urls``: [url, ...], ``pip_no_deps``: bool, ``wheel_cache``: uri
+    what is installed before the author's code, and how; the others only beside ``packages``. Of the cache, a
+    ``gs://`` folder, a task uses a folder of its own Python and platform.
 ``skips``: bool
     an AirflowSkipException or a skip exit code writes the outputs of a skipped task: ``Output`` is
     :data:`SKIPPED`, ``Text`` is ``null``, a loop's items are ``[]``, a typed output is its type's zero.
@@ -609,8 +612,8 @@ def _common(
         "output": output,
         "text_output": text_output,
         "inline_limit": inline_limit,
-        "packages": list(packages),
-        "pip_index_urls": list(pip_index_urls),
+        **({"packages": list(packages)} if packages else {}),
+        **({"pip_index_urls": list(pip_index_urls)} if packages and pip_index_urls else {}),
     }
 
 

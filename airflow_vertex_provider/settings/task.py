@@ -54,6 +54,9 @@ class TaskSettings:
     wheel_cache: str | None = None
 
 
+#: Keys that say what pip installs in the container, and how.
+INSTALLATION_KEYS = ("packages", "pip_index_urls", "pip_no_deps", "wheel_cache")
+
 #: Keys of ``executor_config["vertex"]``, each with the check of its plain value.
 TASK_KEYS: Mapping[str, checks.Check] = {
     "custom_job": lambda _field, value: CustomJob.from_dict(value).to_dict(),

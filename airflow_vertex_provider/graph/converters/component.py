@@ -18,6 +18,7 @@ from airflow_vertex_provider.graph.component_values import CLASS, source_of
 from airflow_vertex_provider.graph.converters.base import Conversion
 from airflow_vertex_provider.graph.converters.settings import said
 from airflow_vertex_provider.graph.model import FromItem, Source, TaskKind
+from airflow_vertex_provider.settings import INSTALLATION_KEYS
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.graph.values import Values
@@ -32,7 +33,9 @@ _OWN: Mapping[str, str] = {
         "create_custom_training_job_from_component of google_cloud_pipeline_components"
     ),
     "image": "none: a component has its own image",
-    "packages": "none: a component says itself what it installs (packages_to_install)",
+    **dict.fromkeys(
+        INSTALLATION_KEYS, "none: a component says itself what it installs (packages_to_install)"
+    ),
 }
 #: Settings of a single container, which a pipeline is not.
 _OF_A_CONTAINER: Mapping[str, str] = {

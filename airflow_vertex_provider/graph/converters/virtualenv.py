@@ -38,10 +38,11 @@ _IMAGE = 'executor_config={"vertex": {"image": ...}} names an image'
 #: Operator attribute -> what is allowed; anything but an empty value is refused.
 _MUST_BE_EMPTY = {
     "python_version": f"None; {_IMAGE} with that Python",
-    "pip_install_options": "None; settings of pip belong into the image",
     "index_urls_from_connection_ids": "None: secrets of connections do not enter a pipeline's specification",
     "string_args": "none; pass the texts as arguments",
 }
+#: Options of pip that only say how much it prints and asks.
+_WITHOUT_MEANING = frozenset({"-q", "-qq", "-v", "--quiet", "--verbose", "--no-input"})
 #: pip reads a file of requirements this way: a comment begins the line or follows a blank.
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
@@ -69,9 +70,7 @@ def convert(operator: Any, values: Values) -> Conversion:
         in_process=False,
     )
     config = payload(operator, call)
-    if config and operator.index_urls is not None:
-        config["pip_index_urls"] = _index_urls(operator, values)
-    settings: dict[str, Any] = {}
+    settings = _pip_settings(operator, values)
     packages = list(_packages(operator, values))
     if packages:
         # Both ways of naming packages hold; the requirements are the operator's own.
@@ -101,18 +100,49 @@ def _offered(operator: Any) -> frozenset[str]:
     return WHOLE_CONTEXT & frozenset(keys)
 
 
-def _index_urls(operator: Any, values: Values) -> list[str]:
+def _pip_settings(operator: Any, values: Values) -> dict[str, Any]:
+    """Return what the operator says to pip as settings: the options that have one, and its indexes."""
+    settings: dict[str, Any] = {}
     urls = operator.index_urls
-    if (
-        not isinstance(urls, Sequence)
-        or not urls
-        or any(not isinstance(url, str) or is_template(url) for url in urls)
-    ):
+    if urls is not None:
+        if (
+            isinstance(urls, list | tuple)
+            and urls
+            and all(isinstance(url, str) and url and not is_template(url) for url in urls)
+        ):
+            settings["pip_index_urls"] = list(urls)
+        else:
+            values.refuse(
+                "index_urls", urls, "None, or a list of addresses without templates, the main one first"
+            )
+    options = operator.pip_install_options or []
+    main: list[str] = []
+    more: list[str] = []
+    words = list(options) if isinstance(options, list | tuple) else [options]
+    while words:
+        word = words.pop(0)
+        option, equals, value = str(word).partition("=")
+        if option in ("--no-deps", "--no-dependencies") and not equals:
+            settings["pip_no_deps"] = True
+        elif option in ("-i", "--index-url", "--extra-index-url") and (equals or words):
+            url = value if equals else words.pop(0)
+            (more if option == "--extra-index-url" else main).append(url)
+        elif str(word) not in _WITHOUT_MEANING:
+            values.refuse(
+                "pip_install_options",
+                word,
+                "a list of --no-deps, --index-url and --extra-index-url; other settings of pip belong into "
+                "the image (pip.conf, PIP_... variables)",
+            )
+    if (main or more) and (urls is not None or not main):
         values.refuse(
-            "index_urls", urls, "None, or a list of addresses without templates, the main one first"
+            "pip_install_options",
+            f"{(main + more)[0]!r} as an index",
+            "--index-url and any --extra-index-url, without index_urls; or index_urls, the main one first",
         )
-        return []
-    return list(urls)
+    elif main:
+        settings["pip_index_urls"] = [main[-1], *more]
+    return settings
 
 
 def _packages(operator: Any, values: Values) -> Iterator[str]:

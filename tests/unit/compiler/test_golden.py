@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,19 @@ def test_a_group_compiles_to_its_golden_spec(case: str) -> None:
     if os.environ.get("RENEW_GOLDEN"):
         (folder / "spec.json").write_text(text)
     assert text == (folder / "spec.json").read_text()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_calls_pip_unless_it_is_asked_to(case: str) -> None:
+    folder = GOLDEN / case
+    levels = json.loads((folder / "settings.json").read_text())["tasks"].values()
+    asked = any(level.get("packages") for level in itertools.chain(*levels))
+    graph = Graph.from_dict(json.loads((folder / "graph.json").read_text()))
+    said = json.loads((folder / "settings.json").read_text())
+    pipeline = PipelineSettings.from_dict(said["pipeline"])
+    settings = {task_id: merge_task_settings(given, pipeline) for task_id, given in said["tasks"].items()}
+    text = dump_spec(compile_graph(graph, settings, pipeline))
+    assert bool(re.search(r"\bpip\b", text)) == asked
 
 
 def test_there_are_cases() -> None:

@@ -387,6 +387,14 @@ class TestVirtualenv:
         [
             ({"python_version": "3.9"}, "python_version"),
             ({"pip_install_options": ["--pre"]}, "pip_install_options"),
+            ({"pip_install_options": "--no-deps --pre"}, "pip_install_options"),
+            ({"pip_install_options": ["--no-deps=1"]}, "pip_install_options"),
+            ({"pip_install_options": ["--index-url"]}, "pip_install_options"),
+            ({"pip_install_options": ["--extra-index-url=https://a"]}, "pip_install_options"),
+            (
+                {"pip_install_options": ["-i", "https://a"], "index_urls": ["https://b"]},
+                "pip_install_options",
+            ),
             ({"index_urls_from_connection_ids": ["c"]}, "index_urls_from_connection_ids"),
             ({"index_urls": []}, "index_urls"),
             ({"index_urls": ["https://{{ ds }}/simple"]}, "index_urls"),
@@ -419,10 +427,25 @@ class TestVirtualenv:
 
     def test_index_urls(self) -> None:
         converted = self.made(index_urls=["https://one.example/simple", "https://two.example/simple"])
-        assert converted.payload["pip_index_urls"] == [
+        assert converted.conversion.settings["pip_index_urls"] == [
             "https://one.example/simple",
             "https://two.example/simple",
         ]
+
+    def test_options_of_pip(self) -> None:
+        options = [
+            "--no-deps",
+            "-q",
+            "-i",
+            "https://a",
+            "--extra-index-url=https://b",
+            "--extra-index-url",
+            "c",
+        ]
+        assert self.made(pip_install_options=options).conversion.settings == {
+            "pip_no_deps": True,
+            "pip_index_urls": ["https://a", "https://b", "c"],
+        }
 
     def test_only_what_airflow_hands_on_of_its_context(self) -> None:
         def function(ds: Any, ti: Any = 0, params: Any = 0, logical_date: Any = 0) -> Any:

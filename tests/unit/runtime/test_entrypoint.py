@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
@@ -157,14 +156,6 @@ def pickles() -> Any:
         pass
 
     return [Local.__module__, pickle.loads(pickle.dumps(pickles)) is pickles, __name__]
-
-
-def import_installed() -> Any:
-    import importlib
-    import os
-
-    package = importlib.import_module("tiny_local_package")
-    return [package.VALUE, os.environ["PYTHONPATH"].split(os.pathsep)[0] in str(package.__file__)]
 
 
 # --- the core, on every Python --------------------------------------------------------------------------
@@ -775,46 +766,6 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
         if line.strip() == text:
             return
     raise AssertionError(f"the process ended without printing {text!r}")
-
-
-# --- packages -------------------------------------------------------------------------------------------
-
-
-def make_index(folder: Path) -> str:
-    """Lay out a package index with one wheel in it and return its address."""
-    wheel = "tiny_local_package-1.0-py3-none-any.whl"
-    place = folder / "index" / "tiny-local-package"
-    place.mkdir(parents=True)
-    info = "tiny_local_package-1.0.dist-info"
-    with zipfile.ZipFile(place / wheel, "w") as archive:
-        archive.writestr("tiny_local_package.py", "VALUE = 'installed'")
-        archive.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-local-package\nVersion: 1.0\n"
-        )
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", f"tiny_local_package.py,,\n{info}/RECORD,,\n")
-    (place / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
-    return (folder / "index").as_uri()
-
-
-def test_packages_are_installed_from_the_given_index(container: Container) -> None:
-    index = make_index(container.root)
-    options: dict[str, Any] = {"packages": ["tiny-local-package>=1"], "pip_index_urls": [index]}
-    ended = container.run(config_of(import_installed, **options), PIP_CONFIG_FILE=os.devnull)
-    assert ended.value() == ["installed", True]
-    assert "airflow-vertex: installing tiny-local-package>=1" in ended.stdout
-    shell = bash_config(
-        task="g.b", command="python3 -c 'import tiny_local_package as t; print(t.VALUE)'", **options
-    )
-    assert container.run(shell, PIP_CONFIG_FILE=os.devnull).value() == "installed"
-
-
-def test_package_that_does_not_exist_is_named(container: Container) -> None:
-    index = make_index(container.root)
-    config = config_of(give_one, [constant(1)], packages=["tiny-local-package==9"], pip_index_urls=[index])
-    error = container.run(config, PIP_CONFIG_FILE=os.devnull).error()
-    assert "pip could not install ['tiny-local-package==9'] (exit code 1)" in error["message"]
-    assert "No matching distribution found" in error["message"]
 
 
 def line_of(text: str) -> int:
