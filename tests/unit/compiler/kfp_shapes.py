@@ -151,6 +151,38 @@ def after_failure(folder: Path) -> Any:
     return _compiled(pipeline, folder)
 
 
+@dsl.container_component  # type: ignore[untyped-decorator]
+def make(data: dsl.Output[dsl.Dataset], Value: dsl.OutputPath(str), Artifact_data: dsl.OutputPath(str)):  # type: ignore[no-untyped-def, valid-type]
+    return _spec()
+
+
+@dsl.container_component  # type: ignore[untyped-decorator]
+def look(value: str, value_artifact: dsl.Input[dsl.Dataset], Value: dsl.OutputPath(str)):  # type: ignore[no-untyped-def, valid-type]
+    return _spec()
+
+
+@dsl.container_component  # type: ignore[untyped-decorator]
+def each_inside(  # type: ignore[no-untyped-def]
+    item_index: str,
+    value: str,
+    value_artifact: dsl.Input[dsl.Dataset],
+    Value: dsl.OutputPath(str),  # type: ignore[valid-type]
+):
+    return _spec()
+
+
+def artifacts(folder: Path) -> Any:
+    @dsl.pipeline(name="d-g")  # type: ignore[untyped-decorator]
+    def pipeline(g_each_items: Items) -> None:
+        made = make()
+        text, data = made.outputs["Artifact_data"], made.outputs["data"]
+        look(value=text, value_artifact=data)
+        with dsl.ParallelFor(g_each_items) as item:
+            each_inside(item_index=item.index, value=text, value_artifact=data)
+
+    return _compiled(pipeline, folder)
+
+
 def exit_task(folder: Path) -> Any:
     @dsl.pipeline(name="d-g")  # type: ignore[untyped-decorator]
     def pipeline() -> None:

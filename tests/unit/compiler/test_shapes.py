@@ -13,7 +13,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, task, task_group
 
-from airflow_vertex_provider import VertexTaskGroup, compile_group
+from airflow_vertex_provider import Dataset, Output, VertexTaskGroup, compile_group
 from airflow_vertex_provider.compiler import dump_spec
 from tests.unit.compiler import kfp_shapes
 
@@ -112,6 +112,21 @@ def after_failure() -> None:
     use.override(task_id="clean", trigger_rule="all_done")(first())
 
 
+@task.vertex
+def make(data: Output[Dataset]) -> None: ...
+
+
+def artifacts() -> None:
+    data: Any = make()["data"]  # type: ignore[call-arg, index]
+    use.override(task_id="look")(data)
+
+    @task_group(group_id="each")
+    def instance(number: int) -> None:
+        use.override(task_id="inside")(data)
+
+    instance.expand(number=[1, 2])
+
+
 def exit_task() -> None:
     work = first()
     last = use.override(task_id="last")()
@@ -128,9 +143,25 @@ def exit_task() -> None:
         (condition_in_loop, kfp_shapes.condition_in_loop),
         (after_failure, kfp_shapes.after_failure),
         (exit_task, kfp_shapes.exit_task),
+        (artifacts, kfp_shapes.artifacts),
     ],
 )
 def test_a_shape_is_what_kfp_compiles(
     fill: Callable[[], object], by_kfp: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     assert dags(compiled(fill)) == dags(by_kfp(tmp_path))
+
+
+def test_artifacts_have_the_types_that_kfp_gives_them(tmp_path: Path) -> None:
+    ours, theirs = compiled(artifacts), kfp_shapes.artifacts(tmp_path)
+
+    def ports(spec: dict[str, Any], name: str) -> dict[str, Any]:
+        found = spec["components"][f"comp-{name}"]
+        return {
+            side: found[side]["artifacts"]
+            for side in ("inputDefinitions", "outputDefinitions")
+            if "artifacts" in found.get(side, {})
+        }
+
+    for name in ("make", "look", "each-inside"):
+        assert ports(ours, name) == ports(theirs, name) != {}

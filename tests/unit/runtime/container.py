@@ -83,9 +83,16 @@ class Container:
     python: str = BARE_PYTHON
 
     def command(
-        self, config: Mapping[str, Any], inputs: Mapping[str, Any], folder: str = "bucket/job/task_1"
+        self,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        folder: str = "bucket/job/task_1",
+        artifacts: Mapping[str, Any] | None = None,
     ) -> list[str]:
-        """Return the command line of a task, with its executor input as Vertex writes it."""
+        """Return the command line of a task, with its executor input as Vertex writes it.
+
+        :param artifacts: of the executor input's ``inputs``; those of ``outputs`` are the configuration's.
+        """
         typed = {name: {"stringValue": text} for name, text in inputs.items()}
         executor_input = {
             "inputs": {"parameterValues": dict(inputs), "parameters": typed},
@@ -94,6 +101,13 @@ class Container:
                 "parameters": {"Output": {"outputFile": f"/gcs/{folder}/Output"}},
             },
         }
+        if artifacts:
+            executor_input["inputs"]["artifacts"] = dict(artifacts)
+        if config.get("artifacts"):
+            executor_input["outputs"]["artifacts"] = {
+                name: artifact(f"gs://{folder}/{name}", title, name=f"projects/1/artifacts/{name}")
+                for name, title in config["artifacts"].items()
+            }
         return [
             self.python,
             "-u",
@@ -113,11 +127,12 @@ class Container:
         inputs: Mapping[str, Any] | None = None,
         *,
         folder: str = "bucket/job/task_1",
+        artifacts: Mapping[str, Any] | None = None,
         **env: str,
     ) -> Ended:
         """Run a task to its end."""
         done = subprocess.run(
-            self.command(config, inputs or {}, folder),
+            self.command(config, inputs or {}, folder, artifacts),
             env=self.environment(**env),
             cwd=self.root,
             capture_output=True,
@@ -136,6 +151,12 @@ class Container:
     ) -> Ended:
         """Run a function of this repository's tests with constants as arguments."""
         return self.run(config_of(function, [constant(arg) for arg in args], **options), inputs)
+
+
+def artifact(uri: str, title: str, *, name: str = "", **metadata: object) -> dict[str, Any]:
+    """Return an artifact as an executor input has it."""
+    entry = {"name": name, "uri": uri, "type": {"schemaTitle": title}, "metadata": metadata}
+    return {"artifacts": [entry]}
 
 
 def config_of(function: Callable[..., Any], args: Sequence[Any] = (), **options: Any) -> dict[str, Any]:
