@@ -94,7 +94,7 @@ class Container:
         :param artifacts: of the executor input's ``inputs``; those of ``outputs`` are the configuration's.
         """
         typed = {name: {"stringValue": text} for name, text in inputs.items()}
-        executor_input = {
+        executor_input: dict[str, Any] = {
             "inputs": {"parameterValues": dict(inputs), "parameters": typed},
             "outputs": {
                 "outputFile": f"/gcs/{folder}/executor_output.json",
