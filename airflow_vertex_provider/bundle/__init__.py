@@ -87,6 +87,12 @@ class Packed:
     names: tuple[str, ...]
     secrets: tuple[str, ...] = ()
 
+    def holds(self, module: str) -> bool:
+        """Tell whether the module of that dotted name can be imported from the bundle."""
+        path = module.replace(".", "/")
+        ends = (f"{path}.py", f"{path}/__init__.py")
+        return any(f"{root}/{end}".lstrip("/") in self.names for root in self.roots for end in ends)
+
     def under(self, pipeline_root: str) -> Bundle:
         """Return the bundle as it lies under the job's ``gs://`` folder, named by its content."""
         uri = f"{pipeline_root.rstrip('/')}/code/{self.sha256}.zip"

@@ -40,14 +40,26 @@ def pack_bundles(
     problems: list[Problem] = []
     for paths, task_ids in wanted.items():
         try:
-            packed |= dict.fromkeys(task_ids, pack(folder(), paths))
+            made = pack(folder(), paths)
         except BundleError as error:
             rest = len(task_ids) - _NAMED
             where = ", ".join(task_ids[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
             problems.extend(Problem(where, *problem) for problem in error.problems)
+            continue
+        packed |= dict.fromkeys(task_ids, made)
+        for task_id in task_ids:
+            problems.extend(_module_problems(graph.task(task_id), made))
     if problems:
         raise VertexGroupError(graph.dag_id, graph.group_id, problems)
     return packed
+
+
+def _module_problems(task: Task, packed: Packed) -> Iterator[Problem]:
+    """Find a function that would be imported from a module which the bundle does not hold."""
+    module = task.payload.get("module")
+    if module is not None and not packed.holds(module):
+        found = f"{task.payload.get('function')} of module {module!r}, which is not in the bundle"
+        yield Problem(task.id, "python_callable", found, "code_paths, and ignore files, that let it in")
 
 
 def placed_bundles(

@@ -1,0 +1,221 @@
+"""Groups with ``code="bundle"``, from their files to the emulator: what is sent, how often, what it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_vertex_provider import compile_group
+from airflow_vertex_provider.emulator import VertexEmulator
+from airflow_vertex_provider.exceptions import VertexGroupError, VertexSubmissionError
+from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES
+from tests.support.processes import wait_until
+from tests.support.projects import lay, reading, shop
+
+BOTH = """
+        price(100)
+        task(total)(100)
+        price.override(task_id="machine", executor_config=MACHINE)(200)
+        task(total).override(task_id="by_name", executor_config=MACHINE)(200)
+"""
+
+
+class FakeInstance:
+    """The little of a task instance that submit touches; Airflow's own needs a supervisor."""
+
+    map_index = -1
+    max_tries = 0
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+class FakeRun:
+    start_date = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def submit(dag: Any, run_id: str = "run-1") -> str:
+    """Submit the group as a worker does, and return the job's name."""
+    operator = dag.get_task("g.submit_pipeline")
+    return str(operator.execute({"ti": FakeInstance(run_id), "dag_run": FakeRun()}))
+
+
+def ended(hook: VertexPipelineHook, name: str) -> Any:
+    wait_until(lambda: hook.get_job(name).state in TERMINAL_PIPELINE_STATES, 120, "the job to end")
+    return hook.get_job(name)
+
+
+def values(job: Any) -> dict[str, Any]:
+    assert job.state == "PIPELINE_STATE_SUCCEEDED", [(task.name, task.error) for task in job.entries]
+    return {task.name: json.loads(task.outputs["Output"]) for task in job.entries if "Output" in task.outputs}
+
+
+def uploads(emulator: VertexEmulator) -> list[str]:
+    return [
+        request.query.get("name") or request.path
+        for request in emulator.requests
+        if request.rest_method == "storage.objects.insert"
+    ]
+
+
+def zips(emulator: VertexEmulator) -> list[Path]:
+    return sorted((emulator.state_dir / "gcs" / "bucket" / "root" / "code").glob("*.zip"))
+
+
+def test_two_runs_send_the_code_once(
+    hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    file = shop(tmp_path / "dags", BOTH)
+    for run_id in ("run-1", "run-2"):
+        # Each run on a worker of its own.
+        with reading(file) as dag:
+            job = ended(hook, submit(dag, run_id))
+        assert values(job) == {
+            "price": ["shop", 125.0],
+            "total": ["shop", 125.0],
+            "machine": ["shop", 250.0],
+            "by-name": ["shop", 250.0],
+        }
+    assert len(uploads(emulator)) == 1
+    assert len(zips(emulator)) == 1
+
+
+def test_a_changed_helper_is_other_code(
+    hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    file = shop(tmp_path / "dags", "price(100)")
+    with reading(file) as dag:
+        first = values(ended(hook, submit(dag, "run-1")))
+    lay(tmp_path / "dags", {"shop/rates.py": "def vat(text):\n    return 1.0\n"})
+    with reading(file) as dag:
+        second = values(ended(hook, submit(dag, "run-2")))
+    assert [first["price"], second["price"]] == [["shop", 125.0], ["shop", 200.0]]
+    assert len(zips(emulator)) == 2
+
+
+def test_a_changed_zip_is_refused(hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path) -> None:
+    file = shop(tmp_path / "dags", BOTH)
+    with reading(file) as dag:
+        ended(hook, submit(dag, "run-1"))
+        (sent,) = zips(emulator)
+        good = sent.read_bytes()
+        # Of the same size: submit does not read it, the container does.
+        sent.write_bytes(good.replace(b"0.25", b"0.99"))
+        job = ended(hook, submit(dag, "run-2"))
+        assert job.state == "PIPELINE_STATE_FAILED"
+        errors = {task.name: task.error for task in job.entries if task.error}
+        assert set(errors) >= {"price", "total"}
+        for name in ("price", "total"):
+            assert f"gs://bucket/root/code/{sent.name} is not the file that was written" in errors[name]
+            assert sent.stem in errors[name]
+        sent.write_bytes(good[:-1])
+        with pytest.raises(VertexSubmissionError, match=rf"{sent.name}: found {len(good) - 1} bytes"):
+            submit(dag, "run-3")
+        sent.unlink()
+        values(ended(hook, submit(dag, "run-4")))
+
+
+def test_a_failing_helper_is_shown_by_its_own_name(
+    hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    with reading(shop(tmp_path / "dags", "broken(1)\n        task(share)(1, 0)")) as dag:
+        job = ended(hook, submit(dag))
+    for name in ("broken", "share"):
+        error = next(task.error for task in job.entries if task.name == name)
+        assert 'File "shop/prices.py", line 10, in share\n    return net / among' in error
+        assert "airflow-vertex-" not in error
+    broken = next(task.error for task in job.entries if task.name == "broken")
+    assert re.search(r'File "flow\.py", line \d+, in broken\n    return share\(net, 0\)', broken)
+
+
+def test_sets_of_paths(hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path) -> None:
+    """Each set of paths is one zip; tasks say their own, and one may send nothing."""
+    body = """
+        price(100)
+        price.override(task_id="same", executor_config={"vertex": {"code_paths": ["shop"]}})(100)
+        price.override(task_id="src", executor_config={"vertex": {"code_paths": ["src"]}})(100)
+        give.override(executor_config={"vertex": {"code": "inline"}})()
+    """
+    files = {
+        "src/shop/__init__.py": "",
+        "src/shop/prices.py": "def total(net):\n    return 'src'\n",
+    }
+    give = "@task\ndef give():\n    return 1\n\nwith DAG("
+    file = shop(tmp_path / "dags", body, "code_paths=['shop'],", files)
+    file.write_text(file.read_text().replace("with DAG(", give))
+    with reading(file) as dag:
+        found = values(ended(hook, submit(dag)))
+    assert found == {"price": ["shop", 125.0], "same": ["shop", 125.0], "src": "src", "give": 1}
+    assert len(zips(emulator)) == 2
+
+
+def test_dag_in_a_folder_of_its_own(
+    hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    """What the DAG's file puts onto sys.path is there in the container too."""
+    file = shop(tmp_path / "dags" / "team", "price(100)")
+    file.write_text(f"import sys\nsys.path.insert(0, {str(file.parent)!r})\n{file.read_text()}")
+    with reading(file, tmp_path / "dags") as dag:
+        assert values(ended(hook, submit(dag))) == {"price": ["shop", 125.0]}
+
+
+class TestCompiling:
+    def config(self, spec: dict[str, Any], name: str) -> dict[str, Any]:
+        command = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]["command"]
+        config: dict[str, Any] = json.loads(command[-1])
+        return config
+
+    def test_nothing_is_sent(self, tmp_path: Path) -> None:
+        with reading(shop(tmp_path / "dags", BOTH)) as dag:
+            spec = compile_group(dag.task_group.children["g"])
+            assert compile_group(dag.task_group.children["g"]) == spec
+        bundle = self.config(spec, "price")["bundle"]
+        assert bundle["uri"] == f"gs://bucket/root/code/{bundle['sha256']}.zip"
+        assert bundle["roots"] == [""]
+        by_name = self.config(spec, "total")
+        assert by_name["module"] == "shop.prices"
+        assert "source" not in by_name
+        assert by_name["bundle"] == bundle
+
+    def test_template_as_pipeline_root(self, tmp_path: Path) -> None:
+        file = shop(tmp_path / "dags", "price(100)")
+        file.write_text(file.read_text().replace('"gs://bucket/root"', '"{{ params.root }}"'))
+        with reading(file) as dag:
+            with pytest.raises(VertexGroupError, match=r"pipeline_root: found '\{\{ params\.root \}\}'"):
+                compile_group(dag.task_group.children["g"])
+
+    def test_all_problems_at_once(self, tmp_path: Path) -> None:
+        body = """
+        price(100)
+        price.override(task_id="other", executor_config={"vertex": {"code_paths": ["lib"]}})(100)
+        """
+        key = "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQ+/" * 20 + "\n-----END PRIVATE KEY-----\n"
+        files = {"lib/key.txt": key}
+        with reading(shop(tmp_path / "dags", body, files=files)) as dag:
+            (tmp_path / "dags/out").symlink_to(tmp_path)
+            with pytest.raises(VertexGroupError) as caught:
+                compile_group(dag.task_group.children["g"])
+        found = {(problem.where, problem.field) for problem in caught.value.problems}
+        assert found == {("g.price", "code"), ("g.other", "code_paths")}
+        assert "a private key in" in str(caught.value)
+
+    def test_module_that_the_bundle_lacks(self, tmp_path: Path) -> None:
+        body = """
+        task(total)(100)
+        price(100)
+        """
+        files = {"src/a.py": ""}
+        with reading(shop(tmp_path / "dags", body, "code_paths=['src'],", files)) as dag:
+            with pytest.raises(VertexGroupError, match=r"g\.total: .*module 'shop\.prices'") as caught:
+                compile_group(dag.task_group.children["g"])
+        assert len(caught.value.problems) == 1
