@@ -7,13 +7,14 @@ measures what the constant part of a task takes of that, and what is left for th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_vertex_provider import checks
 from airflow_vertex_provider.bundle import Bundle
 from airflow_vertex_provider.compiler import custom_job
 from airflow_vertex_provider.exceptions import Problem
+from airflow_vertex_provider.graph import serializers as serialising
 from airflow_vertex_provider.graph.model import RETURN_OUTPUT, TEXT_OUTPUT, FromConstant, Task, TaskKind
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.settings import INSTALLATION_KEYS, PipelineSettings, Resources, TaskSettings
@@ -46,6 +47,7 @@ def build_executor(
     *,
     inline_limit: int,
     bundle: Bundle | None = None,
+    serializers: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the executor's container of one task, in the form kfp's compiler writes.
 
@@ -53,13 +55,14 @@ def build_executor(
 
     :param inline_limit: bytes of one value above which the container writes it to a file.
     :param bundle: the modules that the container takes along.
+    :param serializers: names of those that any task of the group may write objects with.
     :raises VertexSettingsError: the installed launcher cannot carry a setting.
     """
     nested = settings.custom_job is not None
     if task.kind is TaskKind.CONTAINER:
         own = _author_container(task, settings, nested)
     else:
-        config = _config(task, settings, inline_limit, bundle)
+        config = _config(task, settings, inline_limit, bundle, serializers)
         source = protocol.embedded_source(config)
         own = {
             "image": settings.image,
@@ -166,6 +169,7 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
             yield Problem(
                 task.id, key, repr(task.settings[key]), "none: an image of its own brings its packages"
             )
+    yield from serialising.name_problems(task.id, settings.serializers)
     for field, text in _settings_texts(settings):
         if checks.is_template(text):
             yield Problem(task.id, field, repr(text), "a value in which every template has been rendered")
@@ -202,10 +206,17 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
         )
 
 
-def _config(task: Task, settings: TaskSettings, inline_limit: int, bundle: Bundle | None) -> dict[str, Any]:
+def _config(
+    task: Task,
+    settings: TaskSettings,
+    inline_limit: int,
+    bundle: Bundle | None,
+    serializers: Collection[str],
+) -> dict[str, Any]:
     """Complete the entry point's configuration with what only settings and outputs can tell."""
     if task.kind is TaskKind.GATE:
         return {**task.payload, "inline_limit": inline_limit}
+    calls = "function" in task.payload
     return {
         **{key: value for key, value in task.payload.items() if key not in INSTALLATION_KEYS},
         **_installation(task, settings),
@@ -213,6 +224,13 @@ def _config(task: Task, settings: TaskSettings, inline_limit: int, bundle: Bundl
         "text_output": TEXT_OUTPUT in task.outputs,
         "inline_limit": inline_limit,
         **({"bundle": bundle.to_config()} if bundle else {}),
+        **({"value_limit": settings.value_limit} if settings.value_limit is not None else {}),
+        **serialising.configuration(
+            settings.serializers,
+            serializers,
+            writes=task.kind is TaskKind.PYTHON and bool(task.outputs) and not task.payload.get("silent"),
+            reads=calls and bool(task.inputs),
+        ),
     }
 
 

@@ -146,6 +146,7 @@ def _build(
     placement = Placement(graph, settings)
     tasks = {key: _as_run(placement, placed) for key, placed in placement.placed.items()}
     least = executor.least_value_limit(pipeline)
+    serializers = {name for task in graph.tasks for name in settings[task.id].serializers}
 
     def build(limit: int) -> dict[str, dict[str, Any]]:
         return {
@@ -156,6 +157,7 @@ def _build(
                 # What a loop collects is one list of many values: each may take what a reference would.
                 inline_limit=min(limit, least) if task.loop else limit,
                 bundle=bundles.get(task.id) if placed.role == "member" else None,
+                serializers=serializers,
             )
             for key, placed in placement.placed.items()
             if (task := tasks[key]).kind is not TaskKind.COMPONENT

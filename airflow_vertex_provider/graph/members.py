@@ -22,6 +22,7 @@ from airflow_vertex_provider.graph.model import (
     Task,
     TaskKind,
 )
+from airflow_vertex_provider.graph.serializers import name_problems
 from airflow_vertex_provider.graph.skips import rule_of
 from airflow_vertex_provider.graph.validation import member_problems, retry_of, timeout_of
 from airflow_vertex_provider.graph.values import ParameterTable, Values
@@ -172,6 +173,8 @@ def task_of(
         # A component has a container of its own, so the group's custom job does not reach it.
         custom_job = None if kind is TaskKind.COMPONENT else merged.custom_job
         problems.extend(_timeout_problems(operator.task_id, timeout, custom_job))
+        problems.extend(name_problems(operator.task_id, merged.serializers))
+        problems.extend(_value_problems(operator.task_id, kind, settings))
         if kind is TaskKind.CONTAINER and "image" not in {**group_level, **settings}:
             problems.append(
                 Problem(operator.task_id, "image", "none", "an image, of the operator or of the group")
@@ -207,6 +210,16 @@ def task_of(
         input_types={**member.values.input_types, **conversion.input_types},
         output_types=conversion.output_types,
     ), problems
+
+
+def _value_problems(task_id: str, kind: TaskKind, settings: Mapping[str, Any]) -> Iterator[Problem]:
+    """Refuse settings about values of a task whose values are not written by this package."""
+    for key, kinds, why in (
+        ("serializers", (TaskKind.PYTHON,), "none: only what a function returns is written by serialisers"),
+        ("value_limit", (TaskKind.PYTHON, TaskKind.BASH), "none: the container writes its outputs itself"),
+    ):
+        if settings.get(key) and kind not in kinds:
+            yield Problem(task_id, key, repr(settings[key]), why)
 
 
 def _bystander_problems(operator: Any) -> Iterator[Problem]:

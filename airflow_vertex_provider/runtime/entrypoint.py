@@ -463,7 +463,8 @@ def write_object(config: dict[str, Any], value: Any, where: str, path: str, carr
     # The libraries' own module names change from version to version.
     short = "%s.%s" % (kind.__module__.partition(".")[0], kind.__qualname__)
     faults = ""
-    for name, (types, extension) in config["writers"].items():
+    for name, form in config["writers"].items():
+        *types, extension = form.split()
         own = (config.get("serializers") or {}).get(name)
         catch_all = types == ["builtins.object"]
         if carried and (catch_all or not own):
@@ -557,9 +558,10 @@ def open_file(config: dict[str, Any], content: Any) -> Any:
 
 def use_serializers(own: dict[str, Any], verb: str) -> Any:
     """Return the function of another package's serialiser that writes or reads."""
-    space: dict[str, Any] = {"__name__": "serializer"}
     spec = own[verb]
-    exec(compiled(spec["source"], spec["file"], spec["line"], spec["postponed"]), space)
+    space: dict[str, Any] = dict(present(spec.get("closure") or {}, {}), __name__="serializer")
+    for first, text in [*(spec.get("reached") or ()), (spec["line"], spec["source"])]:
+        exec(compiled(text, spec["file"], first, spec.get("postponed", True)), space)
     return space[spec["function"]]
 
 
@@ -594,7 +596,13 @@ def write_pandas(value: Any, path: str) -> dict[str, Any]:
     # A PeriodIndex keeps its frequency in its dtype.
     if type(frame.index).__name__ in ("DatetimeIndex", "TimedeltaIndex") and frame.index.freq is not None:
         metadata.update(freq=frame.index.freqstr)
-    back = read_pandas(path, {"metadata": metadata})
+    back = read_pandas(path, {"metadata": ()})
+    # pandas 3 makes texts of objects.
+    was = list(map(str, frame.dtypes))
+    objects = [n for n, now in enumerate(back.dtypes) if was[n] == "object" != str(now)]
+    if objects:
+        metadata.update(objects=objects)
+    back = restored(back, metadata)
     if series:
         wrong = [] if back.name == value.name or value.name is None is back.name else ["name"]
         back = back.to_frame("value")
@@ -627,10 +635,16 @@ def read_pandas(path: str, content: Any) -> Any:
     """Read a frame or a series."""
     import pandas
 
-    frame = pandas.read_parquet(path, engine="pyarrow")
-    metadata = content["metadata"]
+    return restored(pandas.read_parquet(path, engine="pyarrow"), content["metadata"])
+
+
+def restored(frame: Any, metadata: Any) -> Any:
+    """Return a frame with what parquet does not keep, or the series in it."""
     if "freq" in metadata:
         frame.index = type(frame.index)(frame.index, freq=metadata["freq"])
+    if "objects" in metadata:
+        for number in metadata["objects"]:
+            frame.isetitem(number, frame.iloc[:, number].astype(object))
     if "name" not in metadata:
         return frame
     series = frame["value"]

@@ -78,7 +78,7 @@ pipeline it writes into the dict itself. All of this is optional:
     ``Output`` tells the state alone and holds no value, as with ``do_xcom_push=False``.
 ``multiple_outputs``: bool
     the value must be ``None`` or a dict whose keys are text: an error as Airflow's if it is not.
-``writers``: {serialiser: [[class name, ...], extension]}
+``writers``: {serialiser: "<class name> ... <extension>"}
     what writes objects of the value that JSON cannot carry, in the order in which they are tried.
 ``readers``: [serialiser, ...]
     what may read objects of the inputs.
