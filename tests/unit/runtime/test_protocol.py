@@ -489,7 +489,7 @@ def test_embedded_text_is_the_entry_points_code_alone() -> None:
         for name, item in vars(entrypoint).items()
         if getattr(item, "__module__", "") == entrypoint.__name__
     } | {"AirflowException", "AirflowSkipException", "AirflowFailException"}
-    assert len(text) < 54_000
+    assert len(text) < 60_000
     ast.parse(text, feature_version=(3, 8))
     scope: dict[str, Any] = {"__name__": "embedded"}
     exec(compile(text, "embedded", "exec"), scope)
