@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from airflow_vertex_provider.exceptions import VertexValueError
 from airflow_vertex_provider.outputs import (
     Outcome,
+    artifact_values,
     job_outcome,
     job_outputs,
     no_job_outcome,
@@ -119,6 +121,40 @@ def test_only_real_failures_are_listed() -> None:
     assert found is not None
     failures = [line for line in found.message.splitlines() if line.startswith("Failed task")]
     assert failures == ["Failed task 'g.t[1]' (Vertex task 't[1]'): ValueError: x"]
+
+
+MODEL = {"uri": "gs://b/m", "type": "system.Model", "metadata": {"framework": "none"}}
+
+
+def test_artifacts_of_functions() -> None:
+    text = protocol.encode(MODEL)
+    ended = job(
+        entry(
+            1, "fit", output__Output="null", output__Artifact_model=text, output__Artifact_page="@gs://b/p#x"
+        ),
+        entry(2, "gone", output__Output=protocol.SKIPPED, output__Artifact_model=protocol.SKIPPED),
+        loop(3),
+        *(
+            entry(
+                10 + index,
+                "many",
+                3,
+                input__item_index=str(index),
+                output__Output=str(index),
+                output__Artifact_model=found,
+            )
+            for index, found in enumerate([text, protocol.SKIPPED])
+        ),
+    )
+    found = outcome(ended, "fit")
+    assert found.artifact_texts == {"model": text, "page": "@gs://b/p#x"}
+    assert Outcome.from_dict(found.to_dict()) == found
+    assert artifact_values(Outcome(True, "", artifact_texts={"model": text})) == {"model": MODEL}
+    with pytest.raises(VertexValueError, match="cannot be read back"):
+        artifact_values(found)
+    assert outcome(ended, "gone").artifact_texts == {}
+    names = {"g.gone": "gone", "g.many": "many"}
+    assert job_outputs(ended, names) == {"g.many": [0, 1], 'g.many["model"]': [MODEL]}
 
 
 def test_outputs_of_mapped_and_skipped_tasks() -> None:

@@ -223,6 +223,21 @@ def test_unknown_job_fails(hook: VertexPipelineHook) -> None:
     assert "none" in payload["outcome"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("text", "push_value", "pushed"),
+    [
+        ("null", True, {"model": {"uri": "gs://b/m"}}),
+        ("1", True, {"model": {"uri": "gs://b/m"}, "return_value": 1}),
+        ("1", False, {}),
+    ],
+)
+def test_artifacts_are_xcoms_of_their_own(text: str, push_value: bool, pushed: dict[str, Any]) -> None:
+    trigger = VertexMemberTrigger(job_name="j", task_name="t", artifacts=["model"], push_value=push_value)
+    outcome = Outcome(True, "", value_text=text, artifact_texts={"model": '{"uri":"gs://b/m"}'})
+    assert trigger._value_xcoms(outcome) == pushed
+    assert trigger._keys() == ["model"]
+
+
 @pytest.mark.parametrize("job_name", ["None", ""])
 def test_missing_job_name_fails_plainly(emulator: VertexEmulator, job_name: str) -> None:
     payload = asyncio.run(fired(VertexMemberTrigger(job_name=job_name, task_name="t", poll_interval=0.05)))
@@ -260,6 +275,7 @@ def test_on_kill(hook: VertexPipelineHook, tmp_path: Path, cancel: bool) -> None
             task_name="t",
             multiple_outputs=True,
             push_value=False,
+            artifacts=["model"],
             index=3,
             submit_task_id="g.submit_pipeline",
             may_lack_job=True,
