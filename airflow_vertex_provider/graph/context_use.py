@@ -63,12 +63,13 @@ def first_use(carried: CarriedFunction, name: str) -> int:
 
 
 def getter_lines(carried: CarriedFunction) -> list[int]:
-    """Return the lines in which a function names Airflow's ``get_current_context``."""
+    """Return the lines in which a function, or what it reaches, names Airflow's ``get_current_context``."""
     if CONTEXT_GETTER not in carried.uses:
         return []
     return sorted(
         node.lineno
-        for node in ast.walk(_function(carried))
+        for line, source in ((carried.line, carried.source), *carried.reached)
+        for node in ast.walk(_tree(line, source))
         if (isinstance(node, ast.Attribute) and node.attr == CONTEXT_GETTER)
         or (
             isinstance(node, ast.ImportFrom)
@@ -80,10 +81,14 @@ def getter_lines(carried: CarriedFunction) -> list[int]:
 
 def _function(carried: CarriedFunction) -> ast.FunctionDef | ast.AsyncFunctionDef:
     """Return the function's tree, with the line numbers of the author's file."""
-    indented = carried.source[:1].isspace()
-    before = "\n" * (carried.line - 2) + "if 1:\n" if indented else "\n" * (carried.line - 1)
-    tree = ast.parse(before + carried.source)
+    tree = _tree(carried.line, carried.source)
     return next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def _tree(line: int, source: str) -> ast.Module:
+    indented = source[:1].isspace()
+    before = "\n" * (line - 2) + "if 1:\n" if indented else "\n" * (line - 1)
+    return ast.parse(before + source)
 
 
 class _Reader:

@@ -1711,7 +1711,7 @@ def use_bundle(config: dict[str, Any]) -> None:
 
 
 def compiled(source: str, file: str, line: int, postponed: bool) -> Any:
-    """Compile the author's function as if it stood at ``line`` of ``file``.
+    """Compile a statement of the author's file as if it stood at ``line`` of ``file``.
 
     The parse side compiles with this function too, to see which names the code would look up.
     """
@@ -1725,11 +1725,32 @@ def compiled(source: str, file: str, line: int, postponed: bool) -> Any:
         if postponed:
             return compile(text, file, "exec", flags, True)
         tree: Any = compile(text, file, "exec", 0x400, True)  # 0x400: give the syntax tree
-        bare_signature(tree.body[0].body[0] if indented else tree.body[0])
+        for item in tree.body:
+            bare(item)
         return compile(tree, file, "exec", 0, True)
     except SyntaxError as error:
         error.msg = "%s (read by Python %s)" % (error.msg, sys.version.split()[0])
         raise
+
+
+def bare(item: Any) -> None:
+    """Drop annotations that nobody reads: of variables, and of functions without decorators.
+
+    Their names may not exist in the image. A decorator may read them, and so may what makes a class.
+    """
+    if hasattr(item, "simple"):  # an annotated variable
+        item.annotation = compile("0", "", "eval", 0x400).body  # type: ignore[attr-defined]
+    elif hasattr(item, "decorator_list"):
+        spec = getattr(item, "args", None)
+        if spec and not item.decorator_list:
+            item.returns = None
+            for argument in spec.posonlyargs + spec.args + spec.kwonlyargs + [spec.vararg, spec.kwarg]:
+                if argument:
+                    argument.annotation = None
+    else:
+        for name in ("body", "orelse", "handlers", "finalbody"):
+            for inner in getattr(item, name, ()):
+                bare(inner)
 
 
 def use_source(config: dict[str, Any]) -> Any:
@@ -1789,15 +1810,6 @@ def use_module(config: dict[str, Any]) -> Any:
     while type(found).__module__[:8] == "airflow." and hasattr(found, "function"):
         found = found.function
     return found
-
-
-def bare_signature(function: Any) -> None:
-    """Drop the annotations of the function's own signature; their names may not exist in the image."""
-    spec = function.args
-    for argument in spec.posonlyargs + spec.args + spec.kwonlyargs + [spec.vararg, spec.kwarg]:
-        if argument:
-            argument.annotation = None
-    function.returns = None
 
 
 def use_function(config: dict[str, Any], inputs: dict[str, Any]) -> Any:

@@ -6,12 +6,12 @@
 """
 
 from airflow_vertex_provider.graph.code.carry import (
-    CONTEXT_GETTER,
     CarriedFunction,
     carry_function,
 )
 from airflow_vertex_provider.graph.code.errors import CarryError
 from airflow_vertex_provider.graph.code.loading import Loading, how_to_load
+from airflow_vertex_provider.graph.code.reach import CONTEXT_GETTER
 
 __all__ = [
     "CONTEXT_GETTER",

@@ -163,7 +163,7 @@ def _add_statements(
             continue
         binds: set[str] = set()
         touches: set[str] = set()
-        _collect(node, binds, touches)
+        collect(node, binds, touches)
         file.statements.append(
             Statement(node, len(file.statements), frozenset(binds), frozenset(touches), under)
         )
@@ -185,7 +185,7 @@ def _add_places(
             _add_places(file, ast.iter_child_nodes(node), path, outer, top=inside)
 
 
-def _collect(node: ast.AST, binds: set[str], touches: set[str]) -> None:
+def collect(node: ast.AST, binds: set[str], touches: set[str]) -> None:
     """Find what a statement binds and changes when it runs, without what runs later."""
     if isinstance(node, _Definition):
         binds.add(node.name)
@@ -202,7 +202,7 @@ def _collect(node: ast.AST, binds: set[str], touches: set[str]) -> None:
         return
     if isinstance(node, ast.If) and is_type_checking(node.test):
         for item in node.orelse:
-            _collect(item, binds, touches)
+            collect(item, binds, touches)
         return
     if isinstance(node, ast.Name):
         if not isinstance(node.ctx, ast.Load):
@@ -226,7 +226,7 @@ def _collect(node: ast.AST, binds: set[str], touches: set[str]) -> None:
         )
         return
     for child in ast.iter_child_nodes(node):
-        _collect(child, binds, touches)
+        collect(child, binds, touches)
 
 
 def bound_by(alias: ast.alias) -> str:

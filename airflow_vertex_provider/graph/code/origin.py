@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import importlib.machinery
 import importlib.metadata
+import json
 import sys
 import sysconfig
+import urllib.parse
 from enum import StrEnum
 from pathlib import Path
 
@@ -41,10 +43,9 @@ def origin_of(module: str) -> Origin:
     place = _place(top)
     if place is None:
         return Origin.MISSING
-    if place and not _is_installed(place):
-        # Installed in place, as for development.
-        return Origin.INSTALLED if top in _installed_in_place() else Origin.OWN
-    return Origin.INSTALLED
+    return (
+        Origin.INSTALLED if not place or _is_installed(place) or _is_installed_in_place(place) else Origin.OWN
+    )
 
 
 def is_dag_file(module: str) -> bool:
@@ -87,6 +88,20 @@ def _is_installed(place: str) -> bool:
 
 
 @functools.cache
-def _installed_in_place() -> frozenset[str]:
-    """Return the top-level names of all distributions: read once, and only if a module lies elsewhere."""
-    return frozenset(importlib.metadata.packages_distributions())
+def _is_installed_in_place(place: str) -> bool:
+    """Say whether a module is the top of a project that was installed for development, without a copy."""
+    path = Path(place)
+    path = path.parent if path.name == "__init__.py" else path
+    return any(path.parent in (root, root / "src") for root in _projects())
+
+
+@functools.cache
+def _projects() -> frozenset[Path]:
+    """Return the folders of such projects: read once, and only if a module lies elsewhere."""
+    roots = set()
+    for distribution in importlib.metadata.distributions():
+        told = distribution.read_text("direct_url.json")
+        data = json.loads(told) if told else {}
+        if data.get("dir_info", {}).get("editable"):
+            roots.add(Path(urllib.parse.unquote(urllib.parse.urlparse(data["url"]).path)))
+    return frozenset(roots)
