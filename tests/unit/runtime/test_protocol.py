@@ -509,9 +509,9 @@ def called(**options: Any) -> dict[str, Any]:
     [
         (mark_config(task="g.t", outputs={"Output": SKIPPED}), 4_900),
         (gate_config(task="g.t", gate={"rule": "one_failed", "states": ["a"]}), 8_100),
-        (called(), 20_600),
+        (called(), 20_800),
         (bash_config(task="g.t", command="true"), 20_600),
-        ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 23_600),
+        ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 23_800),
         (called(artifacts={"m": "system.Model"}, kwargs={"m": {"$output": "m"}}), 26_500),
     ],
     ids=["mark", "gate", "python", "bash", "gated", "artifact"],
