@@ -44,6 +44,7 @@ def broken(net):
 
     return share(net, 0)
 
+{functions}
 MACHINE = {{"vertex": {{"custom_job": {{"machine_type": "n1-standard-4"}}}}}}
 
 with DAG("flow", schedule=None):
@@ -64,9 +65,17 @@ def lay(folder: Path, files: Mapping[str, str | bytes]) -> Path:
     return folder
 
 
-def shop(folder: Path, body: str, options: str = "", files: Mapping[str, str | bytes] | None = None) -> Path:
+def shop(
+    folder: Path,
+    body: str,
+    options: str = "",
+    files: Mapping[str, str | bytes] | None = None,
+    *,
+    functions: str = "",
+) -> Path:
     """Lay out the shop with a DAG whose group holds ``body``, and return the DAG's file."""
-    lay(folder, {**SHOP, **(files or {}), "flow.py": FLOW.format(body=body, options=options)})
+    flow = FLOW.format(body=body, options=options, functions=functions)
+    lay(folder, {**SHOP, **(files or {}), "flow.py": flow})
     return folder / "flow.py"
 
 

@@ -150,10 +150,8 @@ def test_sets_of_paths(hook: VertexPipelineHook, emulator: VertexEmulator, tmp_p
         "src/shop/__init__.py": "",
         "src/shop/prices.py": "def total(net):\n    return 'src'\n",
     }
-    give = "@task\ndef give():\n    return 1\n\nwith DAG("
-    file = shop(tmp_path / "dags", body, "code_paths=['shop'],", files)
-    file.write_text(file.read_text().replace("with DAG(", give))
-    with reading(file) as dag:
+    give = "@task\ndef give():\n    return 1\n"
+    with reading(shop(tmp_path / "dags", body, "code_paths=['shop'],", files, functions=give)) as dag:
         found = values(ended(hook, submit(dag)))
     assert found == {"price": ["shop", 125.0], "same": ["shop", 125.0], "src": "src", "give": 1}
     assert len(zips(emulator)) == 2
@@ -167,6 +165,99 @@ def test_dag_in_a_folder_of_its_own(
     file.write_text(f"import sys\nsys.path.insert(0, {str(file.parent)!r})\n{file.read_text()}")
     with reading(file, tmp_path / "dags") as dag:
         assert values(ended(hook, submit(dag))) == {"price": ["shop", 125.0]}
+
+
+KINDS = """
+@task.bash
+def shell():
+    import shop
+
+    return f"echo {shop.NAME}"
+
+@task.branch
+def choose():
+    from shop import NAME
+
+    return "g.chosen" if NAME == "shop" else "g.other"
+
+@task.short_circuit
+def goes_on():
+    from shop.rates import vat
+
+    return vat("x,0.5") == 0.5
+"""
+MEMBERS = """
+        from airflow.providers.standard.operators.bash import BashOperator
+
+        BashOperator(task_id="program", bash_command="python3 -c 'import shop; print(shop.NAME)'")
+        shell()
+        choose() >> [price.override(task_id="chosen")(100), price.override(task_id="other")(100)]
+        goes_on() >> price.override(task_id="after")(200)
+        price.expand(net=[100, 200])
+"""
+
+
+def test_every_kind_of_member(hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path) -> None:
+    with reading(shop(tmp_path / "dags", MEMBERS, functions=KINDS)) as dag:
+        job = ended(hook, submit(dag))
+    found = values(job)
+    assert found["program"] == found["shell"] == "shop"
+    assert found["chosen"] == ["shop", 125.0]
+    assert found["after"] == ["shop", 250.0]
+    mapped = [json.loads(entry.outputs["Output"]) for entry in job.entries if entry.name == "price"]
+    assert sorted(mapped) == [["shop", 125.0], ["shop", 250.0]]
+    assert len(zips(emulator)) == 1
+
+
+FLAKY = """
+from datetime import timedelta
+
+@task(retries=1, retry_delay=timedelta(0))
+def flaky(path):
+    from pathlib import Path
+    from shop.prices import total
+
+    if not Path(path).exists():
+        Path(path).touch()
+        raise ConnectionError("not yet")
+    return total(100)
+
+@task
+def wait(begun, gate):
+    import time
+    from pathlib import Path
+    from shop.prices import total
+
+    Path(begun).touch()
+    while not Path(gate).exists():
+        time.sleep(0.02)
+    return total(200)[1]
+"""
+
+
+def test_retry(hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with reading(shop(tmp_path / "dags", f"flaky({str(mark)!r})", functions=FLAKY)) as dag:
+        assert values(ended(hook, submit(dag))) == {"flaky": ["shop", 125.0]}
+    assert mark.exists()
+
+
+def test_restart_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, gate, state = tmp_path / "begun", tmp_path / "gate", tmp_path / "state"
+    body = f"price(wait({str(begun)!r}, {str(gate)!r}))"
+    name = ""
+    with reading(shop(tmp_path / "dags", body, functions=FLAKY)) as dag:
+        with VertexEmulator(state_dir=state) as first:
+            monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", first.connection_json())
+            name = submit(dag)
+            wait_until(begun.exists, 60, "the first member to run")
+    gate.touch()
+    with VertexEmulator(state_dir=state) as second:
+        monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", second.connection_json())
+        assert values(ended(VertexPipelineHook(), name)) == {
+            "wait": 250.0,
+            "price": ["shop", 312.5],
+        }
 
 
 class TestCompiling:
