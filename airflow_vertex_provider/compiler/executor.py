@@ -223,6 +223,8 @@ def _config(
         "output": RETURN_OUTPUT in task.outputs,
         "text_output": TEXT_OUTPUT in task.outputs,
         "inline_limit": inline_limit,
+        # For the message of a module that is not there.
+        **({"image": settings.image} if "module" in task.payload else {}),
         **({"bundle": bundle.to_config()} if bundle else {}),
         **({"value_limit": settings.value_limit} if settings.value_limit is not None else {}),
         **serialising.configuration(

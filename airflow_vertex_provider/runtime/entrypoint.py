@@ -1779,12 +1779,11 @@ def use_source(config: dict[str, Any]) -> Any:
 
 def use_module(config: dict[str, Any]) -> Any:
     """Return the author's function from a module that is there, in the image or in the bundle."""
-    import importlib
-
     name, image = config["module"], config.get("image")
     place = "the bundle" if config.get("bundle") else "the image %s" % image if image else "the image"
     try:
-        found: Any = importlib.import_module(name)
+        __import__(name)
+        found: Any = sys.modules[name]
     except BaseException as error:
         # Tracebacks begin at the first line that is not ours, nor Python's own import.
         trace = error.__traceback__

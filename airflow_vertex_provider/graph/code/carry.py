@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_vertex_provider.exceptions import VertexSettingsError
 from airflow_vertex_provider.graph.code.closures import Closures
 from airflow_vertex_provider.graph.code.errors import CarryError
 from airflow_vertex_provider.graph.code.files import File, Place, read_file
@@ -152,7 +153,10 @@ def _carry(func: Any, function: types.FunctionType, file: File, mode: str) -> Ca
             file.name,
             f"its source is not found at line {code.co_firstlineno}; the file has changed since",
         )
-    loading = how_to_load(function, mode)
+    try:
+        loading = how_to_load(function, mode)
+    except VertexSettingsError as error:  # the file lies in no folder
+        raise CarryError(name, file.name, str(error)) from None
     if loading.module is not None and place.outer:
         raise CarryError(
             name,

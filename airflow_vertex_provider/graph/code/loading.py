@@ -7,6 +7,7 @@ import types
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_vertex_provider.bundle import dag_folder
 from airflow_vertex_provider.graph.code.files import read_file
 from airflow_vertex_provider.graph.code.origin import Origin, is_dag_file, origin_of
 
@@ -51,12 +52,11 @@ def how_to_load(function: types.FunctionType, mode: str) -> Loading:
 def module_name(function: types.FunctionType) -> str:
     """Return the name that the function's module has where it can be imported.
 
-    That of a DAG file is its path below the DAG folder, which is on Python's path wherever Airflow reads it.
+    That of a DAG file, which has no name in Airflow, is its path below the DAG folder.
     """
     name = function.__module__
     if not is_dag_file(name):
         return name
     file = Path(function.__code__.co_filename)
-    roots = [Path(entry) for entry in sys.path if entry and file.is_relative_to(entry)]
-    root = min(roots, key=lambda path: len(path.parts), default=file.parent)
-    return ".".join(file.relative_to(root).with_suffix("").parts)
+    below = file.relative_to(dag_folder(str(file)))
+    return ".".join(below.with_suffix("").parts)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from airflow_vertex_provider.graph.code import CarriedFunction
@@ -36,12 +37,17 @@ def config_of(carried: CarriedFunction, args: Iterable[Any], kwargs: Mapping[str
     )
 
 
-def run_batch(python: str, configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what each configuration gave: its ``value``, or its error as the entry point reports it."""
+def run_batch(
+    python: str, configs: list[dict[str, Any]], *, path: Path | None = None
+) -> list[dict[str, Any]]:
+    """Return what each configuration gave: its ``value``, or its error as the entry point reports it.
+
+    :param path: a folder on Python's path, as an image or a bundle has it.
+    """
     done = subprocess.run(
         [python, "-c", _DRIVER, protocol.embedded_source()],
         input="".join(protocol.config_text(config) + "\n" for config in configs),
-        env={"PATH": os.defpath},
+        env={"PATH": os.defpath, **({"PYTHONPATH": str(path)} if path else {})},
         capture_output=True,
         text=True,
         timeout=120,
