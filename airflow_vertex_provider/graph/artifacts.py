@@ -6,6 +6,7 @@ a mark. Text annotations are evaluated one by one in the function's own names.
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 import typing
@@ -132,6 +133,8 @@ class _Unreadable(Exception):
 def _evaluated(annotation: Any, function: types.FunctionType) -> Any:
     if not isinstance(annotation, str):
         return annotation
+    # A decorator's wrapper has the annotations of what it wraps, and its own module's names.
+    function = inspect.unwrap(function)
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     names: dict[str, Any] = {}
     for name, cell in cells:

@@ -152,6 +152,26 @@ def test_a_shape_is_what_kfp_compiles(
     assert dags(compiled(fill)) == dags(by_kfp(tmp_path))
 
 
+def test_google_s_sdk_takes_artifacts(tmp_path: Path) -> None:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+    from google.protobuf import json_format
+
+    spec = compiled(artifacts)
+    path = tmp_path / "spec.json"
+    path.write_text(dump_spec(spec))
+    job = aiplatform.PipelineJob(
+        display_name="group",
+        template_path=str(path),
+        parameter_values={"g_each_items": []},
+        pipeline_root="gs://bucket/root",
+        project="acme",
+        location="europe-west4",
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+    )
+    assert json_format.MessageToDict(job._gca_resource._pb)["pipelineSpec"] == spec
+
+
 def test_artifacts_have_the_types_that_kfp_gives_them(tmp_path: Path) -> None:
     ours, theirs = compiled(artifacts), kfp_shapes.artifacts(tmp_path)
 
