@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_vertex_provider.exceptions import Problem
 from airflow_vertex_provider.graph import mapping, naming
+from airflow_vertex_provider.graph.component_spec import is_artifact
 from airflow_vertex_provider.graph.control import Control
 from airflow_vertex_provider.graph.model import (
     ALL_SUCCESS,
@@ -190,6 +191,16 @@ class _Builder:
         inputs = dict(task.inputs)
         for name, source in task.inputs.items():
             if isinstance(source, FromOutput) and source.task not in self._inside:
+                if is_artifact(task.input_types.get(name, "")):
+                    self._result.problems.append(
+                        Problem(
+                            task.id,
+                            f"inputs.{name}",
+                            f"an artifact of {source.task!r}, in a loop that may start after a failure",
+                            "all_success: the service hands an artifact to no such task",
+                        )
+                    )
+                    continue
                 taken = values.take(name, source)
                 output = next((known for known, by in relayed.items() if by == taken), None)
                 if output is None:

@@ -215,6 +215,33 @@ def value_in_component() -> None:
     VertexComponentOperator(task_id="c", component=takes_model, arguments={"model": plain_task(1)})
 
 
+@dsl.container_component
+def leaves_model(model: dsl.Output[dsl.Model]):  # type: ignore[no-untyped-def]
+    return dsl.ContainerSpec(image="image", command=["true"], args=[model.path])
+
+
+def after_a_failure() -> None:
+    made = VertexComponentOperator(task_id="c", component=leaves_model)
+    use.override(task_id="late", trigger_rule="all_done")(1, model=made.output["model"])
+
+
+def loop_after_a_failure() -> None:
+    made = VertexComponentOperator(task_id="c", component=leaves_model)
+    late = use.override(task_id="late", trigger_rule="all_done")
+    mapped: Any = late.partial(model=made.output["model"]).expand(value=[1, 2])
+    made >> mapped.operator
+
+
+def out_of_a_condition() -> None:
+    @task.branch
+    def choose() -> str:
+        return "g.c"
+
+    made = VertexComponentOperator(task_id="c", component=leaves_model)
+    choose() >> made
+    use(1, model=made.output["model"])
+
+
 def mapped_for_component() -> None:
     VertexComponentOperator(
         task_id="c",
@@ -267,6 +294,9 @@ def bash_output() -> None:
             ["artifact 'metrics' of 'g.train'", "allowed: an artifact system.Model@0.0.1"],
         ),
         (value_in_component, ["the value of 'g.plain_task'; allowed: an artifact of a task in this group"]),
+        (after_a_failure, ["g.late: inputs.model_model: found an artifact of 'g.c'", "with 'all_done'"]),
+        (loop_after_a_failure, ["g.late: inputs.model_model: found an artifact of 'g.c', in a loop"]),
+        (out_of_a_condition, ["g.use: inputs.model_model: found an artifact of 'g.c', which is mapped"]),
         (mapped_for_component, ["the outputs of the mapped task 'g.plain_task'"]),
         (branch_output, ["g.choose: python_callable: found an Output[...]"]),
         (bash_output, ["g.command: argument model: found an Output[...]"]),
@@ -311,6 +341,33 @@ def test_outputs_are_no_part_of_the_call() -> None:
     }
     assert config_of(spec, "plain-task")["kwargs"] == {"model": model}
     assert config_of(spec, "classic")["args"][1] == model
+
+
+def test_a_teardown_takes_an_artifact() -> None:
+    def fill() -> None:
+        made = plain_task(1)
+        last = use.override(task_id="last")(1, model=made["model"])
+        last.as_teardown()
+        made >> last
+
+    spec = compiled(fill)
+    # What KFP's exit task takes comes by files, and none holds artifacts.
+    assert not [name for name in spec["components"] if name.startswith("comp-exit-handler")]
+    assert spec["root"]["dag"]["tasks"]["last"]["triggerPolicy"] == {
+        "strategy": "ALL_UPSTREAM_TASKS_COMPLETED"
+    }
+    assert "artifacts" not in spec["components"]["comp-last"]["inputDefinitions"]
+
+
+def test_an_exit_task_leaves_an_artifact() -> None:
+    def fill() -> None:
+        last = plain_task(1)
+        last.as_teardown()
+        use(1) >> last
+
+    spec = compiled(fill)
+    assert [name for name in spec["components"] if name.startswith("comp-exit-handler")]
+    assert set(spec["components"]["comp-plain-task"]["outputDefinitions"]["artifacts"]) == {"model"}
 
 
 def test_large_metadata_reach_functions_as_text_alone() -> None:
