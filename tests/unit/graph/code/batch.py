@@ -17,6 +17,7 @@ _DRIVER = """
 import json, sys
 scope = {"__name__": "embedded"}
 exec(compile(sys.argv[1], "<string>", "exec"), scope)
+sys.meta_path.append(scope["AirflowShim"]())
 for line in sys.stdin:
     config = json.loads(line)
     try:
