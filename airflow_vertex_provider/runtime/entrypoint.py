@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 #: Integers of more digits than Python converts by default (4300) travel as hexadecimal text.
 BIG = 1 << 14000
-#: Longest ``errorMessage`` written, in characters; the end of a traceback says most, so its start goes.
+#: Longest ``errorMessage`` written, in characters; of what is longer the middle goes.
 ERROR_LIMIT = 8000
 #: Room that one bare-text argument may take, in bytes; Linux allows 131072 for the whole argument.
 TEXT_LIMIT = 100000
@@ -1893,7 +1893,9 @@ def bash(config: dict[str, Any], inputs: dict[str, Any]) -> str:
     if code in config.get("skip_exit_codes", [99]):
         raise AirflowSkipException("the bash command ended with exit code %d" % code)
     if code:
-        raise AirflowException("the bash command failed with exit code %d" % code)
+        raise AirflowException(
+            "the bash command failed with exit code %d%s" % (code, ": " + last if last else "")
+        )
     return last
 
 
@@ -2001,13 +2003,23 @@ def report(error: BaseException, config: dict[str, Any]) -> dict[str, Any]:
         if name == config.get("file") or name.startswith(unpacked):
             break
         trace = trace.tb_next
-    ours = isinstance(error, (VertexRuntimeError, Terminated))
-    shown = "".join(traceback.format_exception(type(error), error, None if ours else trace))
-    skipped = is_named(error, "AirflowSkipException")
+    if not trace:
+        # None of the author's lines was reached: what is left out is this file alone.
+        trace = error.__traceback__
+        while trace and trace.tb_frame.f_globals is globals():
+            trace = trace.tb_next
+    kind = type(error).__name__
     try:
         message = str(error)
     except Exception as broken:
-        message = "(its message cannot be made: %r)" % broken
+        message = "(its message cannot be made: %s)" % type(broken).__name__
+    ours = isinstance(error, (VertexRuntimeError, Terminated))
+    try:
+        shown = "".join(traceback.format_exception(type(error), error, None if ours else trace))
+    except Exception as broken:
+        shown = "%s%s: %s\n" % ("".join(traceback.format_tb(trace)), kind, message)
+        shown += "(what caused it cannot be shown: %s)\n" % type(broken).__name__
+    skipped = is_named(error, "AirflowSkipException")
     if skipped:
         note = (
             "the task asked to be skipped, but its code does not name AirflowSkipException, so that nothing "
@@ -2017,7 +2029,15 @@ def report(error: BaseException, config: dict[str, Any]) -> dict[str, Any]:
         shown += note + "\n"
     # Files of a bundle are shown by the names that they have in the DAG folder.
     message, shown = message.replace(unpacked, ""), shown.replace(unpacked, "")
-    return {"type": type(error).__name__, "message": message, "traceback": shown, "skipped": skipped}
+    return {"type": kind, "message": message, "traceback": shown, "skipped": skipped}
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text without its middle, if it is too long: a traceback begins and ends with what matters."""
+    half = limit // 2
+    if len(text) <= limit:
+        return text
+    return "%s\n... %d characters left out ...\n%s" % (text[:half], len(text) - 2 * half, text[-half:])
 
 
 def leave(data: dict[str, Any], folder: str, chief: bool) -> None:
@@ -2026,8 +2046,8 @@ def leave(data: dict[str, Any], folder: str, chief: bool) -> None:
     print(shown, file=sys.stderr, end="", flush=True)
     if chief:
         write(folder + "/airflow_error.json", json.dumps(data))
-        head = ("%s: %s" % (data["type"], data["message"]))[: ERROR_LIMIT // 2]
-        tail = shown[-(ERROR_LIMIT - len(head)) :]
+        head = shortened("%s: %s" % (data["type"], data["message"]), ERROR_LIMIT // 4)
+        tail = shortened(shown, ERROR_LIMIT - len(head))
         write(folder + "/executor_error.json", json.dumps({"errorMessage": head + "\n\n" + tail}))
 
 

@@ -227,6 +227,8 @@ class TestFailure:
             "g.breaks": "failed",
             "g.after": "upstream_failed",
             "g.beside": "success",
+            "g.several": "failed",
+            "g.command": "failed",
             "g.wait_for_pipeline": "failed",
             "outside": "upstream_failed",
         }
@@ -255,6 +257,28 @@ class TestFailure:
         assert "Traceback" in log
         assert "vertex_dags.py" in log
         assert 'raise ValueError(f"cannot use {text!r}")' in log
+
+    @pytest.mark.parametrize(
+        ("task_id", "texts"),
+        [
+            (
+                "g.several",
+                (
+                    "ExceptionGroup: two of them (2 sub-exceptions)",
+                    'return names["rows"]  # the line that looks',
+                    "direct cause",
+                    "ValueError: the first",
+                    "TypeError: the second",
+                ),
+            ),
+            ("g.command", ("the bash command failed with exit code 3: no such table: rows",)),
+        ],
+    )
+    def test_log_of_other_failures(
+        self, airflow_deployment: AirflowDeployment, run_id: str, task_id: str, texts: tuple[str, ...]
+    ) -> None:
+        log = airflow_deployment.log(self.DAG, run_id, task_id)
+        assert [text for text in texts if text not in log] == []
 
     def test_wait_names_the_failed_task(self, airflow_deployment: AirflowDeployment, run_id: str) -> None:
         log = airflow_deployment.log(self.DAG, run_id, "g.wait_for_pipeline")

@@ -189,9 +189,21 @@ def failing() -> None:
     def outside(value):  # type: ignore[no-untyped-def]
         return value
 
+    @task
+    def several():  # type: ignore[no-untyped-def]
+        def lookup(names):  # type: ignore[no-untyped-def]
+            return names["rows"]  # the line that looks
+
+        try:
+            lookup({})
+        except KeyError as error:
+            raise ExceptionGroup("two of them", [ValueError("the first"), TypeError("the second")]) from error
+
     with VertexTaskGroup("g", **OPTIONS):
         last = after(breaks(well()))
         beside()
+        several()
+        BashOperator(task_id="command", bash_command="echo 'no such table: rows' >&2; exit 3")
     outside(last)
 
 

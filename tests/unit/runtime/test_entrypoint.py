@@ -639,7 +639,7 @@ def test_bash_exit_codes(container: Container) -> None:
     error = run_bash(container, "echo before; exit 3").error()
     assert (error["type"], error["message"]) == (
         "AirflowException",
-        "the bash command failed with exit code 3",
+        "the bash command failed with exit code 3: before",
     )
     assert not error["skipped"]
     error = run_bash(container, "exit 99").error()

@@ -1,0 +1,121 @@
+"""What an author's error becomes: data with the author's frames, whatever the error is like."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_vertex_provider.runtime.protocol import bash_config, constant, python_config
+from tests.unit.runtime import failures
+from tests.unit.runtime.container import Container, Ended
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    shutil.copy(failures.__file__, tmp_path)
+    return Container(tmp_path)
+
+
+def run(container: Container, function: Callable[..., Any], *args: object) -> Ended:
+    """Run a function of the module that the image has."""
+    config = python_config(
+        task="group.task", function=function.__name__, module="failures", args=[constant(arg) for arg in args]
+    )
+    return container.run(config, PYTHONPATH=str(container.root))
+
+
+CASES: list[tuple[Callable[..., Any], str, str, tuple[str, ...]]] = [
+    (
+        failures.helper,
+        "ZeroDivisionError",
+        "division by zero",
+        ("# the helper's line", "# the caller's line"),
+    ),
+    (
+        failures.context,
+        "RuntimeError",
+        "on the way out",
+        ("# the helper's line", "another exception occurred"),
+    ),
+    (failures.cause, "RuntimeError", "because of it", ("# the helper's line", "direct cause")),
+    (
+        failures.task_group,
+        "ExceptionGroup",
+        "unhandled errors",
+        ("# the helper's line", "2 ----", "ZeroDivisionError"),
+    ),
+    (failures.group, "ExceptionGroup", "several (2 sub-exceptions)", ("ValueError: one", "KeyError: 'two'")),
+    (failures.odd, "OddError", "(its message cannot be made: OddError)", ("in odd", "OddError")),
+    (failures.odd_notes, "OddNotesError", "what went wrong", ("in odd_notes", "what went wrong")),
+    (failures.odd_cause, "RuntimeError", "visible", ("in odd_cause", "RuntimeError: visible")),
+    (failures.huge, "ValueError", "begin x", ("in huge", "raise ValueError(", "ValueError: begin x")),
+    (
+        failures.endless,
+        "RecursionError",
+        "maximum recursion depth",
+        ("in endless", "in other", "RecursionError"),
+    ),
+    (failures.strange_text, "ValueError", "half \ud83d, null \0", ("in strange_text",)),
+    (
+        failures.in_a_thread,
+        "ZeroDivisionError",
+        "division by zero",
+        ("in in_a_thread", "# the helper's line"),
+    ),
+    (failures.in_a_library, "JSONDecodeError", "Expecting property name", ("in in_a_library", "decoder.py")),
+    (failures.generator, "ZeroDivisionError", "division by zero", ("in generator", "# the helper's line")),
+    (failures.interrupt, "KeyboardInterrupt", "", ("in interrupt",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message", "shown"), CASES, ids=[case[0].__name__ for case in CASES]
+)
+def test_an_error_is_data(
+    container: Container, function: Callable[..., Any], kind: str, message: str, shown: tuple[str, ...]
+) -> None:
+    ended = run(container, function)
+    error = ended.error()
+    assert error["type"] == kind
+    assert error["message"].startswith(message)
+    for text in (error["traceback"], ended.shown_error()):
+        assert "<string>" not in text
+        for part in shown:
+            assert part in text
+    assert ended.shown_error().startswith(f"{kind}: {message}")
+    assert len(ended.shown_error()) < 8200
+    assert kind in ended.stderr
+
+
+def test_of_a_huge_message_both_ends_and_the_frames_are_shown(container: Container) -> None:
+    shown = run(container, failures.huge).shown_error()
+    assert "characters left out" in shown
+    assert shown.startswith("ValueError: begin xx")
+    assert "in huge" in shown
+    assert shown.rstrip().endswith("xx end")
+
+
+def test_what_was_logged_and_printed_before_the_error_is_there(container: Container) -> None:
+    ended = run(container, failures.logs)
+    assert ended.stdout.splitlines()[1:] == ["INFO mine: an info line"]
+    assert ended.stderr.startswith("printed\nTraceback")
+
+
+def test_a_failed_command_says_its_last_line(container: Container) -> None:
+    command = "echo started; echo 'no such table: rows' >&2; exit 3"
+    error = container.run(bash_config(task="g.b", command=command)).error()
+    assert error["type"] == "AirflowException"
+    assert error["message"] == "the bash command failed with exit code 3: no such table: rows"
+    assert "File" not in error["traceback"]
+    silent = container.run(bash_config(task="g.b", command="exit 3"), folder="bucket/job/task_2").error()
+    assert silent["message"] == "the bash command failed with exit code 3"
+
+
+def test_an_error_of_the_call_itself_shows_no_frames_of_ours(container: Container) -> None:
+    error = run(container, failures.divide, 1, 2, 3).error()
+    assert error["type"] == "TypeError"
+    assert "File" not in error["traceback"]
