@@ -1046,12 +1046,13 @@ def make_artifact(given: dict[str, Any], title: str) -> Any:
     """
     uri, kinds = address(given.get("uri") or ""), {kind.schema_title: kind for kind in ARTIFACTS}
     kind = kinds.get(title, Artifact)
-    dsl: Any = sys.modules.get("kfp.dsl")
-    # Not if it is what use_artifact_types offers.
-    if hasattr(dsl, "__file__"):
-        kind = getattr(dsl, kind.__name__, dsl.Artifact)
-        if gcs_root() != "/gcs" and uri[:5] == "gs://":
-            uri = gcs_root() + uri[4:]  # kfp knows no other place to mount at
+    names = ("kfp.dsl", "airflow_vertex_provider.artifacts")
+    # What use_artifact_types offers has no file.
+    theirs: list[Any] = [found for found in map(sys.modules.get, names) if hasattr(found, "__file__")]
+    if theirs:
+        kind = getattr(theirs[0], kind.__name__, theirs[0].Artifact)
+    if kind.__module__[:4] == "kfp." and gcs_root() != "/gcs" and uri[:5] == "gs://":
+        uri = gcs_root() + uri[4:]  # kfp knows no other place to mount at
     made = kind(name=given.get("name") or "", uri=uri, metadata=dict(given.get("metadata") or {}))
     if kind.schema_title != title:
         made.schema_title = title

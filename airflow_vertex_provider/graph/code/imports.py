@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from airflow_vertex_provider import artifacts
+
 #: Modules of Airflow that the container offers where Airflow is absent, and what they hold there.
 SHIM_MODULES = frozenset(
     {"airflow.exceptions", "airflow.sdk.exceptions", "airflow.providers.common.compat.sdk"}
 )
 SHIM_NAMES = frozenset({"AirflowException", "AirflowFailException", "AirflowSkipException"})
+#: What the container offers of this provider, and where.
+ARTIFACT_MODULES = frozenset({"airflow_vertex_provider", "airflow_vertex_provider.artifacts"})
+ARTIFACT_NAMES = frozenset(artifacts.__all__)
 _AIRFLOW = frozenset({"airflow", "airflow_vertex_provider"})
 
 
@@ -27,6 +32,9 @@ def is_of_airflow(module: str) -> bool:
 
 def offered(module: str, names: Iterable[str] = ()) -> bool:
     """Say whether the container has a module of Airflow's, and these names of it, without Airflow."""
+    names = list(names)
+    if module in ARTIFACT_MODULES and names:
+        return ARTIFACT_NAMES.issuperset(names)
     return module in SHIM_MODULES and SHIM_NAMES.issuperset(names)
 
 

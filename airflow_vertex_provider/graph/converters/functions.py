@@ -7,6 +7,7 @@ from the author, from ``templates_dict`` and from Airflow's context, by the same
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Keys of the context that an operator offers its function, unless it says otherwise.
 WHOLE_CONTEXT = frozenset(KNOWN_CONTEXT_KEYS) - {"templates_dict"}
+#: Packages that have the names of artifacts.
+_ARTIFACTS_FROM = re.compile(r"\b(kfp|airflow_vertex_provider)\b")
 _SKIP = "AirflowSkipException"
 _FAIL = "AirflowFailException"
 
@@ -128,7 +131,7 @@ def function_call(
     elif not named:
         config["spread"] = values.node("op_kwargs", op_kwargs)
         config["takes"] = call.takes() if drops else None
-    if ports.inputs or ports.outputs:
+    if ports.inputs or ports.outputs or _may_import_artifacts(carried):
         config["artifact_types"] = True
     if ports.outputs and leaves_artifacts:
         config["artifacts"] = {name: schema_title(kind) for name, kind in ports.outputs.items()}
@@ -153,6 +156,12 @@ def _given(operator: Any, values: Values) -> tuple[Any, Any]:
             op_kwargs = {}
         op_kwargs = with_files(operator, "op_kwargs", op_kwargs, values)
     return op_args, op_kwargs
+
+
+def _may_import_artifacts(carried: CarriedFunction) -> bool:
+    """Tell whether a function's code may import the names of artifacts, by what is known of its text."""
+    texts = (carried.source, *(text for _, text in carried.reached))
+    return carried.module is not None or any(_ARTIFACTS_FROM.search(text) for text in texts)
 
 
 class _Call:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kfp import dsl
 
+from airflow_vertex_provider import Dataset, Model
+from airflow_vertex_provider.graph.code import carry_function
 from airflow_vertex_provider.runtime import entrypoint
 from airflow_vertex_provider.runtime.protocol import encode, python_config
-from tests.unit.runtime.container import PYTHONS, Container, Ended, artifact, find_python
+from tests.unit.runtime.container import BARE_PYTHON, PYTHONS, Container, Ended, artifact, find_python
 
 FOLDER = "bucket/job/task_1"
 
@@ -139,6 +142,37 @@ def test_what_a_function_leaves(tmp_path: Path, version: str | None, imports: st
     assert texts == {
         name: {"uri": uris[name], "type": OUTPUTS[name], "metadata": metadata[name]} for name in OUTPUTS
     }
+
+
+def kinds_of(data: Dataset, other: Any) -> list[bool]:
+    return [isinstance(data, Dataset), isinstance(other, dsl.Model), isinstance(other, dsl.Dataset)]
+
+
+def telling(data: Dataset, model: Model) -> list[bool]:
+    return kinds_of(data, model)
+
+
+@pytest.mark.parametrize("python", [BARE_PYTHON, find_python("3.8"), sys.executable])
+def test_helpers_name_the_classes(tmp_path: Path, python: str | None) -> None:
+    if python is None:
+        pytest.skip("no Python 3.8 here")
+    task = python_config(
+        task="g.t",
+        **carry_function(telling).to_config(),
+        kwargs={
+            "data": {"$artifact": {"$in": "data"}, "as": "system.Dataset"},
+            "model": {"$output": "model", "as": "system.Model"},
+        },
+        artifacts={"model": "system.Model"},
+        artifact_types=True,
+    )
+    repository = str(Path(entrypoint.__file__).parents[2])
+    found = left(
+        run(Container(tmp_path, python), task, PYTHONPATH=repository if python == sys.executable else "")
+    )
+    # With kfp in the image, this package's names are ours, and the objects kfp's.
+    ours = python != sys.executable
+    assert json.loads(found["parameterValues"]["Output"]) == [ours, True, False]
 
 
 @pytest.fixture

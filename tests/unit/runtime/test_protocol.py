@@ -512,7 +512,7 @@ def called(**options: Any) -> dict[str, Any]:
         (called(), 20_800),
         (bash_config(task="g.t", command="true"), 20_600),
         ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 23_800),
-        (called(artifacts={"m": "system.Model"}, kwargs={"m": {"$output": "m"}}), 26_500),
+        (called(artifacts={"m": "system.Model"}, kwargs={"m": {"$output": "m"}}), 27_500),
     ],
     ids=["mark", "gate", "python", "bash", "gated", "artifact"],
 )
