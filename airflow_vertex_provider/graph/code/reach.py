@@ -26,7 +26,7 @@ from airflow_vertex_provider.graph.code.names import (
     names_read,
 )
 from airflow_vertex_provider.graph.code.origin import Origin, origin_of
-from airflow_vertex_provider.graph.code.stale import is_comparable, is_stale
+from airflow_vertex_provider.graph.code.stale import changed_attributes, is_comparable, is_stale
 from airflow_vertex_provider.runtime import entrypoint
 
 #: Airflow's function that gives the running task's context, wherever it is called.
@@ -36,6 +36,7 @@ _PROVIDED = frozenset({"__name__", "__builtins__", "__annotations__", "__debug__
 #: Names of a module that say where it lies.
 _OF_A_MODULE = frozenset({"__file__", "__spec__", "__loader__", "__package__", "__path__", "__cached__"})
 
+_CHANGED = "its value was changed at run time, in a way that its file does not show"
 _LIVE = (
     "make it inside the function, or in a module of your own that the container imports "
     "(code='bundle' or code='image')"
@@ -171,7 +172,7 @@ class Reach:
             self.refuse(
                 name,
                 statements[-1].line,
-                "its value was changed at run time, in a way that its file does not show",
+                _CHANGED,
                 _LITERAL,
             )
 
@@ -334,6 +335,9 @@ class Reach:
                 yield from finding_problems(name, look.relaxed(decorator))
         elif isinstance(node, ast.ClassDef):
             yield from finding_problems(name, look.relaxed(node))
+            for attribute, line in changed_attributes(node, self.scope.module.get(name)):
+                if name not in self.scope.file.touchers:
+                    yield Problem(f"{name}.{attribute}", line, _CHANGED, _LITERAL)
         elif isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             if node.value is not None:
                 yield from finding_problems(name, look.strict(node.value))

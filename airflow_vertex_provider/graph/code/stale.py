@@ -6,9 +6,10 @@ Only statements that were found to depend on nothing but themselves are run here
 
 from __future__ import annotations
 
+import ast
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, bytearray, range, type(Ellipsis))
@@ -34,6 +35,23 @@ def is_stale(name: str, codes: Iterable[types.CodeType], module: Mapping[str, An
     except Exception:  # noqa: BLE001 - whatever it is, the text alone does not give the value
         return True
     return not _same(scope.get(name), module.get(name))
+
+
+def changed_attributes(node: ast.ClassDef, kind: object) -> Iterator[tuple[str, int]]:
+    """Yield the attributes of a class, with their lines, that were written as literals and are others now."""
+    attributes = vars(kind) if isinstance(kind, type) else {}
+    for item in node.body:
+        if isinstance(item, ast.Assign | ast.AnnAssign) and item.value is not None:
+            target = item.targets[0] if isinstance(item, ast.Assign) else item.target
+            value = attributes.get(target.id, ...) if isinstance(target, ast.Name) else ...
+            if not isinstance(target, ast.Name) or value is ... or not is_comparable(value):
+                continue
+            try:
+                written = ast.literal_eval(item.value)
+            except ValueError:
+                continue
+            if not _same(written, value):
+                yield target.id, item.lineno
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -89,6 +89,17 @@ class WithHome:
     home = os.environ.get("HOME")
 
 
+class Plugin:
+    known = {}
+
+    def __init_subclass__(cls):
+        Plugin.known[cls.__name__] = cls
+
+
+class OnePlugin(Plugin):
+    pass
+
+
 @task
 def other_task():
     return 1
@@ -212,6 +223,10 @@ def chosen_here():
 
 def class_reads_environment():
     return WithHome.home
+
+
+def class_was_changed():
+    return Plugin.known
 
 
 def calls_a_task():
