@@ -172,9 +172,7 @@ class Closures:
             if place is None:
                 return False
             own = raw.__code__.co_name
-            if not place.outer:
-                if self._scope.module.get(own) is not value:
-                    return False
+            if not place.outer and self._scope.module.get(own) is value:
                 self._reach.want(own, raw.__code__)
             else:
                 if not self._claim(own, name, value, line):
@@ -203,7 +201,10 @@ class Closures:
             look = Expressions(self._scope.module)
             self._reach.problems.extend(finding_problems(own, look.relaxed(place.node)))
             code = self._scope.compiled(text, first)
-            cells = {name: cell for name, cell in _cells_of(kind) if name not in (own, "__class__")}
+            cells = {base.__name__: types.CellType(base) for base in kind.__bases__}
+            cells |= {name: cell for name, cell in _cells_of(kind) if name not in (own, "__class__")}
+            # What stands at the top of the file is no variable of a function.
+            cells = {name: cell for name, cell in cells.items() if name in _variables(place)}
             self.follow(code, cells, place)
             self._reach.pieces.add(Piece(_NESTED, first, 0, text, code))
         return self._alias(name, own)

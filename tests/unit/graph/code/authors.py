@@ -642,6 +642,13 @@ def inside():
         def add(self, x):
             return x + self.step + limit
 
+    class Below(Local):
+        def add(self, x):
+            return super().add(x) + LIMIT
+
+    def over_subclass(x):
+        return Below().add(x)
+
     def over_literals(x):
         return [x + limit, settings, day]
 
@@ -670,8 +677,20 @@ def inside():
     def decorated_inside(x):
         return x + limit
 
-    made = [over_literals, over_helper, over_class, over_modules, over_lambda, over_builtin, itself]
+    made = [over_literals, over_helper, over_class, over_subclass, over_modules, over_lambda, over_builtin, itself]
     return {item.__name__: item for item in [*made, default_of_enclosing, decorated_inside]}
+
+
+def in_a_list(function):
+    def unwrapped(x):
+        return [function(x)]
+
+    return unwrapped
+
+
+@in_a_list
+def not_named(x):
+    return helper(x)
 
 
 def factory(n, helper_function):

@@ -128,6 +128,8 @@ CARRIED = [
     case(inside("over_literals"), [11, {"a": [1, (2, None)], 3: {4}}, datetime.date(2024, 1, 2)], 1),
     case(inside("over_helper"), 14, 1),
     case(inside("over_class"), 13, 1),
+    case(inside("over_subclass"), 16, 1),
+    case(authors.not_named, [4], 1),
     case(inside("over_modules"), [[1], 1], "[1]"),
     case(inside("over_lambda"), 11, 1),
     case(inside("over_builtin"), 2, "ab"),
