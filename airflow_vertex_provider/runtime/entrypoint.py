@@ -1688,7 +1688,9 @@ def fill(folder: str, paths: list[str], renew: bool) -> None:
 
 def use_bundle(config: dict[str, Any]) -> None:
     """Unpack the author's modules and let imports find them before all but the standard library's."""
+    import atexit
     import io
+    import shutil
     import tempfile
     import zipfile
 
@@ -1696,6 +1698,13 @@ def use_bundle(config: dict[str, Any]) -> None:
     uri = bundle["uri"]
     data = checked(uri, read_gcs(uri, "the DAG's code was put"), bundle["size"], bundle["sha256"])
     folder = bundle["folder"] = os.path.realpath(tempfile.mkdtemp(prefix="airflow-vertex-"))
+    owner = os.getpid()
+
+    def clean() -> None:
+        if os.getpid() == owner:  # a forked child may end before the task does
+            shutil.rmtree(folder, True)
+
+    atexit.register(clean)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for name in archive.namelist():
             if name[:1] == "/" or ".." in name.split("/"):

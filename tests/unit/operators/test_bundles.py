@@ -167,6 +167,61 @@ def test_dag_in_a_folder_of_its_own(
         assert values(ended(hook, submit(dag))) == {"price": ["shop", 125.0]}
 
 
+TOP = """
+import shop.rates
+from shop import NAME, prices as money
+
+LIMIT = 3
+
+def helper(net):
+    return money.total(net)[1]
+
+@task
+def top(net):
+    return [helper(net), total(net), LIMIT, NAME, shop.rates.vat("x,0.5")]
+
+@task
+def top_fails(net):
+    return helper(net) + share(net, 0)
+"""
+
+
+def test_imports_at_the_top_of_the_dags_file(
+    hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    with reading(shop(tmp_path / "dags", "top(100)\n        top_fails(100)", functions=TOP)) as dag:
+        job = ended(hook, submit(dag))
+    entries = {entry.name: entry for entry in job.entries}
+    assert json.loads(entries["top"].outputs["Output"]) == [125.0, ["shop", 125.0], 3, "shop", 0.5]
+    error = entries["top-fails"].error
+    assert "return helper(net) + share(net, 0)" in error
+    assert 'File "shop/prices.py", line 10, in share' in error
+
+
+TASKS = """
+from airflow.sdk import task
+
+from . import NAME
+from .prices import total
+
+@task
+def relative(net):
+    from .rates import vat
+
+    return [total(net), NAME, vat("x,0.5")]
+"""
+
+
+def test_tasks_in_a_module_of_the_project(
+    hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    """The module needs Airflow, so its function travels as text; its relative imports find the bundle."""
+    files = {"shop/tasks.py": TASKS}
+    functions = "from shop.tasks import relative"
+    with reading(shop(tmp_path / "dags", "relative(100)", files=files, functions=functions)) as dag:
+        assert values(ended(hook, submit(dag))) == {"relative": [["shop", 125.0], "shop", 0.5]}
+
+
 KINDS = """
 @task.bash
 def shell():

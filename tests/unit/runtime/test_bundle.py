@@ -124,6 +124,27 @@ def test_bash(container: Container, project: Path) -> None:
     assert ended.value() == "shop"
 
 
+def fork() -> Any:
+    import os
+    import sys
+
+    if os.fork() == 0:
+        sys.exit(0)  # a child that ends as a program does
+    os.wait()
+    from shop.prices import total
+
+    return total(100)
+
+
+@pytest.mark.parametrize("function", [fork, near])
+def test_leaves_nothing_behind(container: Container, project: Path, tmp_path: Path, function: Any) -> None:
+    (tmp_path / "scratch").mkdir()
+    ended = run(container, sent(container, project), function, TMPDIR=str(tmp_path / "scratch"))
+    # Without its folder among the roots, near is not found.
+    assert ended.code == (0 if function is fork else 1), ended.stderr
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
 class TestRefused:
     def test_changed(self, container: Container, project: Path) -> None:
         bundle = sent(container, project)
