@@ -763,6 +763,35 @@ class AirflowFailException(AirflowException):
     __module__ = "airflow.exceptions"
 
 
+# --- logging --------------------------------------------------------------------------------------------
+
+
+def show_info(logging: Any) -> None:
+    """Let what is logged from level INFO on be printed."""
+    logging.basicConfig(stream=sys.stdout, level="INFO", format="%(levelname)s %(name)s: %(message)s")
+
+
+class LoggingHook:
+    """Import hook, first in line: sets logging up once somebody imports it, which is dear itself."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Answer for ``logging``, once: with what would be found without this hook."""
+        if name != "logging":
+            return None
+        import importlib.util
+
+        sys.meta_path.remove(self)
+        spec: Any = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            load(module)
+            show_info(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
 # --- running --------------------------------------------------------------------------------------------
 
 
@@ -1590,9 +1619,10 @@ def prepare(config: dict[str, Any]) -> None:
         part("use_packages")(config)
     if config.get("bundle"):
         part("use_bundle")(config)
-    import logging
-
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if "logging" in sys.modules:
+        show_info(sys.modules["logging"])
+    else:
+        sys.meta_path.insert(0, LoggingHook())
 
 
 def use_packages(config: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from airflow_vertex_provider.runtime.protocol import bash_config, constant, python_config
 from tests.unit.runtime import failures
-from tests.unit.runtime.container import Container, Ended
+from tests.unit.runtime.container import PYTHONS, Container, Ended, config_of, find_python
 
 
 @pytest.fixture
@@ -103,6 +105,52 @@ def test_what_was_logged_and_printed_before_the_error_is_there(container: Contai
     ended = run(container, failures.logs)
     assert ended.stdout.splitlines()[1:] == ["INFO mine: an info line"]
     assert ended.stderr.startswith("printed\nTraceback")
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+@pytest.mark.parametrize("early", [False, True], ids=["imported by the function", "imported before it"])
+def test_logging_is_set_up_whenever_it_is_imported(tmp_path: Path, version: str, early: bool) -> None:
+    python = find_python(version)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    container = Container(tmp_path, python)
+    if early:
+        # As a tool does that wraps the interpreter.
+        (tmp_path / "sitecustomize.py").write_text("import logging")
+
+    def log() -> list[bool]:
+        import logging
+        import logging.handlers
+        import sys
+
+        logging.getLogger("mine").info("an info line")
+        logging.basicConfig(format="unseen %(message)s")
+        logging.getLogger("mine").warning("a warning")
+        hooks = [type(hook).__name__ for hook in sys.meta_path]
+        return [sys.modules["logging"] is logging, "LoggingHook" in hooks]
+
+    ended = container.run(config_of(log), PYTHONPATH=str(tmp_path))
+    assert ended.value() == [True, False]
+    assert ended.stdout.splitlines()[1:] == ["INFO mine: an info line", "WARNING mine: a warning"]
+
+
+def test_nothing_is_imported_for_a_function_that_imports_nothing(container: Container) -> None:
+    def loaded() -> list[str]:
+        import sys
+
+        return sorted(
+            {"logging", "traceback", "subprocess", "asyncio", "tempfile", "hashlib"} & set(sys.modules)
+        )
+
+    config = config_of(loaded)
+    command = container.command(config, {})
+    # Without what this machine's site-packages import at every start.
+    done = subprocess.run(
+        [command[0], "-S", *command[1:]], env=container.environment(), check=True, capture_output=True
+    )
+    assert done.stdout.decode().startswith("airflow-vertex: task group.task runs loaded on Python")
+    output = json.loads((container.root / "bucket/job/task_1/executor_output.json").read_text())
+    assert output["parameterValues"]["Output"] == "[]"
 
 
 def test_a_failed_command_says_its_last_line(container: Container) -> None:
