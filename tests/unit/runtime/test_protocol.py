@@ -507,12 +507,12 @@ def called(**options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("config", "limit"),
     [
-        (mark_config(task="g.t", outputs={"Output": SKIPPED}), 4_900),
-        (gate_config(task="g.t", gate={"rule": "one_failed", "states": ["a"]}), 8_100),
-        (called(), 20_800),
-        (bash_config(task="g.t", command="true"), 20_600),
-        ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 23_800),
-        (called(artifacts={"m": "system.Model"}, kwargs={"m": {"$output": "m"}}), 27_500),
+        (mark_config(task="g.t", outputs={"Output": SKIPPED}), 5_500),
+        (gate_config(task="g.t", gate={"rule": "one_failed", "states": ["a"]}), 8_700),
+        (called(), 21_900),
+        (bash_config(task="g.t", command="true"), 21_500),
+        ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 24_800),
+        (called(artifacts={"m": "system.Model"}, kwargs={"m": {"$output": "m"}}), 27_900),
     ],
     ids=["mark", "gate", "python", "bash", "gated", "artifact"],
 )
