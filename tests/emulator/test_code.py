@@ -77,8 +77,8 @@ def group(**settings: Any) -> VertexTaskGroup:
 
 def test_what_functions_reach_runs_on_every_machine(client: Client) -> None:
     with DAG("d", schedule=None), group() as made:
-        plain = count("a b")
-        own = count.override(task_id="own", executor_config={"vertex": MACHINE})("a b c")
+        plain: Any = count("a b")
+        own: Any = count.override(task_id="own", executor_config={"vertex": MACHINE})("a b c")
         skipped = count.override(task_id="skipped")("")
         shell(plain)
         choice = choose(own)
