@@ -21,6 +21,9 @@ from airflow_vertex_provider.settings import INSTALLATION_KEYS, PipelineSettings
 
 #: Bytes of one argument, its final NUL included (MAX_ARG_STRLEN of Linux on 4 KiB pages).
 MAX_ARGUMENT = 131_072
+#: Bytes of all arguments and variables together: a quarter of the usual stack of 8 MiB, less 64 KiB that the
+#: image and the service may add to the environment.
+MAX_COMMAND = 2_097_152 - 65_536
 #: Bytes that code, constants, entry point and machine settings of a task may take of one argument; the
 #: rest is for the values of its inputs.
 MAX_FIXED = 90_000
@@ -131,6 +134,11 @@ def least_value_limit(pipeline: PipelineSettings) -> int:
 def fixed_size(container: Mapping[str, Any]) -> int:
     """Return the bytes of the longest argument of a container before values are put into it."""
     return max((len(text.encode()) for text in _arguments(container)), default=0)
+
+
+def command_size(container: Mapping[str, Any]) -> int:
+    """Return the bytes of all arguments and variables as the kernel counts them, before values are put in."""
+    return sum(len(text.encode()) + 9 for text in _arguments(container))
 
 
 def plain_resources(resources: Resources) -> dict[str, Any]:

@@ -133,6 +133,22 @@ def dump_spec(spec: Mapping[str, Any]) -> str:
     return _NOT_FOR_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
+def spec_size(spec: Mapping[str, Any]) -> str:
+    """Say in one line how large a spec is as the request holds it, and which tasks take most of it.
+
+    What the service takes as a whole is not documented; this is what to look at if it refuses a spec.
+    """
+    executors = spec["deploymentSpec"]["executors"]
+    sizes = {name.removeprefix("exec-"): _bytes(executor) for name, executor in executors.items()}
+    largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:3]
+    named = ", ".join(f"{name} {sizes[name]}" for name in largest)
+    return f"The pipeline spec has {_bytes(spec)} bytes and {len(sizes)} executors; largest: {named}"
+
+
+def _bytes(data: object) -> int:
+    return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+
+
 def _build(
     graph: Graph,
     settings: Mapping[str, TaskSettings],
@@ -176,6 +192,17 @@ def _build(
                     field,
                     f"{size} bytes of code and constants in one argument of its container",
                     f"at most {executor.MAX_FIXED} bytes",
+                )
+            )
+            continue
+        whole = executor.command_size(container)
+        if whole > executor.MAX_COMMAND:
+            problems.append(
+                Problem(
+                    task.id,
+                    "arguments",
+                    f"{whole} bytes in all arguments and variables of its container",
+                    f"at most {executor.MAX_COMMAND} bytes: Linux starts no program with more",
                 )
             )
             continue

@@ -17,19 +17,27 @@ if TYPE_CHECKING:
 
 
 def write_parameter(
-    parameter: Parameter, value: Any, limit: int, pipeline: PipelineSettings, hook: VertexPipelineHook
+    parameter: Parameter,
+    value: Any,
+    limit: int,
+    pipeline: PipelineSettings,
+    hook: VertexPipelineHook,
+    *,
+    value_limit: int | None = None,
 ) -> Any:
     """Return a run parameter as the job takes it; a value too large for an argument goes into a file first.
 
     Linux takes at most 128 KiB in one argument, and a value stands in one several times over
     (docs/adr/0002). So a larger one is written under the pipeline root, named by its content, once.
 
+    :param limit: bytes of ``argument_cost`` that the text may have; :param value_limit: characters that the
+        group allows, if it says so. What a container takes as text is no file, however long it is.
     :return: text; for the items of a loop a list of dicts of texts, for a component's input its own type.
     :raises VertexValueError: the value cannot be carried.
     """
 
     def keep(text: str, hint: str) -> str:
-        if protocol.argument_cost(text) <= limit:
+        if protocol.argument_cost(text) <= limit and (value_limit is None or len(text) <= value_limit):
             return text
         data = text.encode("ascii")
         uri = f"{str(pipeline.pipeline_root).rstrip('/')}/values/{hashlib.sha256(data).hexdigest()}.json"

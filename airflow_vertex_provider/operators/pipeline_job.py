@@ -126,7 +126,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         :raises VertexApiError: the service refused the job.
         """
         from airflow_vertex_provider.compiler.code import pack_bundles, placed_bundles
-        from airflow_vertex_provider.compiler.pipeline_spec import compile_with_limit
+        from airflow_vertex_provider.compiler.pipeline_spec import compile_with_limit, spec_size
 
         ti = context["ti"]
         graph = Graph.from_dict(self.graph)
@@ -144,6 +144,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         )
         bundles = placed_bundles(graph, packed, pipeline)
         spec, limit = compile_with_limit(graph, settings, pipeline, bundles)
+        self.log.info("%s", spec_size(spec))
         for bundle, task_id in {bundle: task_id for task_id, bundle in bundles.items()}.items():
             self._upload(bundle, packed[task_id], hook)
         values = self._parameter_values(graph, limit, pipeline, hook, context)
@@ -195,13 +196,16 @@ class SubmitVertexPipelineOperator(BaseOperator):
         hook: VertexPipelineHook,
         context: Context,
     ) -> dict[str, Any]:
+        value_limit = merge_task_settings([self.group_settings]).value_limit
         values: dict[str, Any] = {}
         for parameter in graph.parameters:
             if parameter.name in self.context_parameters:
                 value = context_value(self.context_parameters[parameter.name], context)
             else:
                 value = self.parameters[parameter.name]
-            values[parameter.name] = write_parameter(parameter, value, limit, pipeline, hook)
+            values[parameter.name] = write_parameter(
+                parameter, value, limit, pipeline, hook, value_limit=value_limit
+            )
         for task in graph.tasks:
             check_environment(task, values)
         return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_vertex_provider.compiler import compile_graph, dump_spec
-from airflow_vertex_provider.compiler.pipeline_spec import inline_limit
+from airflow_vertex_provider.compiler.pipeline_spec import inline_limit, spec_size
 from airflow_vertex_provider.exceptions import VertexGroupError
 from airflow_vertex_provider.graph.model import (
     FromConstant,
@@ -417,6 +418,29 @@ def test_code_that_leaves_no_room_for_values_is_refused() -> None:
     assert problems_of(graph_of(container_task("g.a", arguments=["x" * 100_000])), PLAIN) == [
         ("g.a", "arguments")
     ]
+
+
+def test_a_command_line_that_no_program_starts_with_is_refused() -> None:
+    long = ["x" * 80_000]
+    graph = graph_of(container_task("g.a", arguments=long * 25))
+    assert compile_graph(graph, same_settings(graph, PLAIN), PIPELINE)
+    graph = graph_of(container_task("g.a", arguments=long * 26))
+    assert problems_of(graph, PLAIN) == [("g.a", "arguments")]
+
+
+def test_the_size_of_a_spec_is_told_with_its_largest_tasks() -> None:
+    graph = graph_of(*(container_task(f"g.{name}", arguments=["x" * size]) for name, size in SIZES.items()))
+    spec = compile_graph(graph, same_settings(graph, PLAIN), PIPELINE)
+    told = spec_size(spec)
+    assert told.startswith(
+        f"The pipeline spec has {len(json.dumps(spec, separators=(',', ':')))} bytes and 4 "
+    )
+    named = re.findall(r"([a-z]+) (\d+)", told.partition("largest: ")[2])
+    assert [name for name, _ in named] == ["huge", "large", "middling"]
+    assert [int(size) // 10_000 for _, size in named] == [4, 3, 2]
+
+
+SIZES = {"small": 1, "huge": 40_000, "middling": 20_000, "large": 30_000}
 
 
 def test_more_inputs_than_fit_are_refused() -> None:

@@ -45,6 +45,16 @@ class TestValues:
         assert reference.uri == f"{ROOT}/values/{digest}.json"
         assert read_value(first, hook.read_gcs) == value
 
+    @pytest.mark.parametrize(("limit", "large"), [(None, False), (12, False), (11, True)])
+    def test_above_the_groups_own_limit(
+        self, hook: VertexPipelineHook, limit: int | None, large: bool
+    ) -> None:
+        text = write_parameter(Parameter("p"), "x" * 10, 24_000, PIPELINE, hook, value_limit=limit)
+        assert protocol.is_reference(text) is large
+        assert read_value(text, hook.read_gcs) == "x" * 10
+        bare = Parameter("p", encoding=Encoding.TEXT)
+        assert write_parameter(bare, "x" * 20, 24_000, PIPELINE, hook, value_limit=limit) == "x" * 20
+
     def test_damaged_file(self, hook: VertexPipelineHook, emulator: VertexEmulator) -> None:
         text = write_parameter(Parameter("p"), "x" * 100_000, 24_000, PIPELINE, hook)
         file = emulator.state_dir / "gcs" / protocol.Reference.parse(text).uri.removeprefix("gs://")
