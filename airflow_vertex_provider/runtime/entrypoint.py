@@ -1561,6 +1561,7 @@ def outputs(config: dict[str, Any], inputs: dict[str, Any], value: Any, folder: 
 
 def run_gate(config: dict[str, Any], inputs: dict[str, Any], verdict: str, folder: str) -> dict[str, Any]:
     """Return the outputs of a task that only decides whether another one runs."""
+    print("airflow-vertex: decides about task %s: %s" % (config["task"], verdict), flush=True)
     values = {"Decision": verdict}
     values.update((name, inputs[source]) for name, source in config.get("relay", {}).items())
     if config.get("expand"):
@@ -1612,6 +1613,9 @@ def prepare(config: dict[str, Any]) -> None:
         % (config["task"], config.get("function", "a bash command"), sys.version.split()[0]),
         flush=True,
     )
+    import faulthandler
+
+    faulthandler.enable()  # a crash of native code says where it happened
     sys.meta_path.append(AirflowShim())
     if config.get("artifact_types"):
         part("use_artifact_types")()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +153,18 @@ def test_nothing_is_imported_for_a_function_that_imports_nothing(container: Cont
     assert done.stdout.decode().startswith("airflow-vertex: task group.task runs loaded on Python")
     output = json.loads((container.root / "bucket/job/task_1/executor_output.json").read_text())
     assert output["parameterValues"]["Output"] == "[]"
+
+
+def test_a_crash_of_native_code_says_where(container: Container) -> None:
+    def crash() -> None:
+        import os
+
+        os.abort()
+
+    ended = container.run(config_of(crash))
+    assert ended.code == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in ended.stderr
+    assert re.search(r'File ".*test_errors.py", line \d+ in crash', ended.stderr)
 
 
 def test_a_failed_command_says_its_last_line(container: Container) -> None:
