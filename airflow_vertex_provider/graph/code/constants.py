@@ -125,6 +125,8 @@ class Expressions:
         if isinstance(node, ast.Await | ast.Yield | ast.YieldFrom):
             yield Finding(node.lineno, ast.unparse(node), here=True)
             return
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            return
         if isinstance(node, ast.Name | ast.Attribute) and self._is_here(node):
             yield Finding(node.lineno, ast.unparse(node), here=True)
             return
@@ -217,7 +219,8 @@ def _full_name(found: Any) -> tuple[str, str]:
         kind = owner if isinstance(owner, type) else type(owner)
         module, name = kind.__module__, f"{kind.__qualname__}.{getattr(found, '__name__', '')}"
     elif not isinstance(module, str):
-        module = getattr(getattr(found, "__objclass__", None), "__module__", "")
+        # Methods of built-in types, looked up on the type.
+        module = getattr(getattr(found, "__objclass__", None), "__module__", builtins.__name__)
     return _ALIASES.get(module, module), name
 
 
