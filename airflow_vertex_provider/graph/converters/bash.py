@@ -34,7 +34,7 @@ def convert(operator: Any, values: Values) -> Conversion:
     what: dict[str, Any] = {"command": ""}
     may_skip = bool(codes)
     if type(operator).__qualname__ == DECORATED.rpartition(".")[2]:
-        call = function_call(operator, values, leaves_artifacts=False)
+        call = function_call(operator, values)
         if call is not None:
             what = dict(call.config)
             may_skip = may_skip or call.may_skip

@@ -63,7 +63,7 @@ def function_call(
     own: Mapping[str, Any] | None = None,
     drops: bool = True,
     in_process: bool = True,
-    leaves_artifacts: bool = True,
+    leaves_artifacts: bool = False,
 ) -> FunctionCall | None:
     """Return which function is called, and how. Runs at parse.
 
@@ -71,7 +71,8 @@ def function_call(
     :param own: further arguments of the operator's, which win over the author's.
     :param drops: the operator leaves out keyword arguments that the function does not take.
     :param in_process: Airflow sees the exceptions of the function as they are, so it can ask for a skip.
-    :param leaves_artifacts: the task may have ``Output[...]`` parameters.
+    :param leaves_artifacts: the task may have ``Output[...]`` parameters; the call's ``outputs`` are then to
+        be the conversion's ``output_types``.
     :return: ``None`` if the function cannot be carried; ``values`` then knows why.
     """
     function = operator.python_callable

@@ -51,7 +51,7 @@ def function_in_image(operator: Any, values: Values, settings: Mapping[str, Any]
 
     Airflow hands such a function the author's arguments alone, nothing of its context.
     """
-    call = function_call(operator, values, context=(), drops=False, in_process=False)
+    call = function_call(operator, values, context=(), drops=False, in_process=False, leaves_artifacts=True)
     return Conversion(
         TaskKind.PYTHON, payload(operator, call), settings, output_types=call.outputs if call else {}
     )

@@ -24,7 +24,7 @@ TITLE = "@task, @task.vertex, PythonOperator"
 
 def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
-    call = function_call(operator, values, own=own_arguments(operator, values))
+    call = function_call(operator, values, own=own_arguments(operator, values), leaves_artifacts=True)
     return Conversion(
         TaskKind.PYTHON,
         payload(operator, call),

@@ -68,6 +68,7 @@ def convert(operator: Any, values: Values) -> Conversion:
         context=_offered(operator),
         own=own_arguments(operator, values),
         in_process=False,
+        leaves_artifacts=True,
     )
     config = payload(operator, call)
     settings = _pip_settings(operator, values)

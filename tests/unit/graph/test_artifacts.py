@@ -383,3 +383,26 @@ def test_large_metadata_reach_functions_as_text_alone() -> None:
         "value_1_artifact": {"artifactType": {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}}
     }
     assert config_of(spec, "measure")["linked"] == ["model"]
+
+
+def test_commands_and_branches_take_artifacts() -> None:
+    @task.bash
+    def command(model: Input[Model]) -> str:
+        return f"ls {model.path}"
+
+    @task.branch
+    def choose(model: Input[Model]) -> str:
+        return "g.use" if model.metadata else "g.train"
+
+    def fill() -> None:
+        model = plain_task(1)["model"]
+        command(model)
+        choose(model) >> [use(1), train(DATA_AT)]
+
+    spec = compiled(fill)
+    for name in ("command", "choose"):
+        config = config_of(spec, name)
+        (node,) = config["args"]
+        assert node == {"$artifact": {"$in": "model"}, "as": "system.Model"}
+        assert config["artifact_types"] is True
+        assert "artifacts" not in config
