@@ -508,7 +508,7 @@ def called(**options: Any) -> dict[str, Any]:
     ("config", "limit"),
     [
         (mark_config(task="g.t", outputs={"Output": SKIPPED}), 5_500),
-        (gate_config(task="g.t", gate={"rule": "one_failed", "states": ["a"]}), 8_700),
+        (gate_config(task="g.t", gate={"rule": "one_failed", "states": ["a"]}), 8_800),
         (called(), 21_900),
         (bash_config(task="g.t", command="true"), 21_500),
         ({**called(), "gate": {"rule": "all_done", "states": ["a"]}, "skips": True}, 24_800),
