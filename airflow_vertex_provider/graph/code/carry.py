@@ -80,24 +80,18 @@ def carry_function(func: object, mode: str = "inline") -> CarriedFunction:
     func = _of_a_task(func)
     function = _plain_function(func)
     file = read_file(function)
-    try:
-        known_file, known = _carried[func][mode]
-    except (KeyError, TypeError):
-        pass
-    else:
-        if known_file is file:
-            return known
+    known = _carried.get(function, {}).get(mode)
+    if known is not None and known[0] is file:
+        return known[1]
     carried = _carry(func, function, file, mode)
-    try:
-        _carried.setdefault(func, {})[mode] = (file, carried)
-    except TypeError:
-        # What a decorator made may take no weak references.
-        return carried
+    # What it names may have other values by the time another group takes it.
+    if func is function and not carried.reached and not carried.closure:
+        _carried.setdefault(function, {})[mode] = (file, carried)
     return carried
 
 
-#: By the function itself: equal functions may come from other files, or hold other values.
-_carried: weakref.WeakKeyDictionary[object, dict[str, tuple[File, CarriedFunction]]] = (
+#: By the function itself: equal functions may come from other files.
+_carried: weakref.WeakKeyDictionary[types.FunctionType, dict[str, tuple[File, CarriedFunction]]] = (
     weakref.WeakKeyDictionary()
 )
 

@@ -26,7 +26,7 @@ from airflow_vertex_provider.graph.code.names import (
     names_read,
 )
 from airflow_vertex_provider.graph.code.origin import Origin, origin_of
-from airflow_vertex_provider.graph.code.stale import changed_attributes, is_comparable, is_stale
+from airflow_vertex_provider.graph.code.stale import changed_attributes, is_comparable, is_same, made
 from airflow_vertex_provider.runtime import entrypoint
 
 #: Airflow's function that gives the running task's context, wherever it is called.
@@ -81,7 +81,8 @@ class Scope:
     #: Statements as they travel, or why they do not.
     pieces: dict[tuple[Statement, str], Piece] = field(default_factory=dict)
     faults: dict[tuple[Statement, str], list[Problem]] = field(default_factory=dict)
-    stale: dict[str, bool] = field(default_factory=dict)
+    #: What the statements of a constant give, to be compared with what the module holds at the time.
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -376,15 +377,15 @@ class Reach:
                 yield from self._faults(Statement(node, number, frozenset(), frozenset()), name)
 
     def _is_stale(self, name: str) -> bool:
-        if name not in self.scope.stale:
+        if name not in self.scope.made:
             statements: dict[int, Statement] = {}
             self._constants_of(name, statements)
             codes = [
                 self.scope.compiled(self.scope.file.text(item.node), item.line)
                 for _, item in sorted(statements.items())
             ]
-            self.scope.stale[name] = is_stale(name, codes, self.scope.module)
-        return self.scope.stale[name]
+            self.scope.made[name] = made(name, codes, self.scope.module)
+        return not is_same(self.scope.made[name], self.scope.module.get(name))
 
     def _constants_of(self, name: str, statements: dict[int, Statement]) -> None:
         """Collect the assignments that make a constant and the constants it is made of."""

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, bytearray, range, type(Ellipsis))
+#: What statements gave that failed.
+NOT_MADE = object()
 _SEQUENCES = (list, tuple, deque)
 _SETS = (set, frozenset)
 _MAPPINGS = (dict, defaultdict, OrderedDict, Counter)
@@ -23,8 +25,8 @@ def is_comparable(value: object) -> bool:
     return type(value) in (*_ATOMS, *_SEQUENCES, *_SETS, *_MAPPINGS) or _is_array(value)
 
 
-def is_stale(name: str, codes: Iterable[types.CodeType], module: Mapping[str, Any]) -> bool:
-    """Say whether statements give ``name`` another value than the module holds.
+def made(name: str, codes: Iterable[types.CodeType], module: Mapping[str, Any]) -> Any:
+    """Return the value that statements give ``name``; :data:`NOT_MADE` if they fail.
 
     :param codes: the statements that make it and what it is made of, in the file's order.
     """
@@ -33,8 +35,8 @@ def is_stale(name: str, codes: Iterable[types.CodeType], module: Mapping[str, An
         for code in codes:
             exec(code, scope)  # noqa: S102
     except Exception:  # noqa: BLE001 - whatever it is, the text alone does not give the value
-        return True
-    return not _same(scope.get(name), module.get(name))
+        return NOT_MADE
+    return scope.get(name, NOT_MADE)
 
 
 def changed_attributes(node: ast.ClassDef, kind: object) -> Iterator[tuple[str, int]]:
@@ -50,19 +52,20 @@ def changed_attributes(node: ast.ClassDef, kind: object) -> Iterator[tuple[str, 
                 written = ast.literal_eval(item.value)
             except ValueError:
                 continue
-            if not _same(written, value):
+            if not is_same(written, value):
                 yield target.id, item.lineno
 
 
-def _same(one: Any, other: Any) -> bool:
+def is_same(one: Any, other: Any) -> bool:
+    """Say whether two values are equal as far as text can tell: to the last part of containers."""
     if one is other:
         return True
     if type(one) is not type(other):
         return False
     if type(one) in _MAPPINGS:
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
     if type(one) in _SEQUENCES:
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(is_same, one, other))
     if type(one) in (*_ATOMS, *_SETS):
         return one == other or repr(one) == repr(other)
     if _is_array(one):

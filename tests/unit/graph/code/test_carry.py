@@ -418,6 +418,32 @@ def test_a_file_is_parsed_once_and_a_function_compiled_once(load: Load) -> None:
     assert files_module._files[str(module.__file__)] is known
 
 
+def test_what_changes_between_two_groups_is_seen(load: Load) -> None:
+    module = load("""
+        TABLE = {}
+
+        def task():
+            return TABLE
+
+        def dag():
+            limit = 1
+            def inner():
+                return limit
+            def more():
+                nonlocal limit
+                limit = 2
+            return inner, more
+    """)
+    assert carry_function(module.task).reached == ((2, "TABLE = {}"),)
+    module.TABLE["a"] = 1
+    with pytest.raises(CarryError, match="changed at run time"):
+        carry_function(module.task)
+    inner, more = module.dag()
+    assert carry_function(inner).closure == {"limit": {"$lit": 1}}
+    more()
+    assert carry_function(inner).closure == {"limit": {"$lit": 2}}
+
+
 def test_only_so_many_files_are_kept(load: Load) -> None:
     for number in range(40):
         module = load(f"def task():\n    return {number}\n")
