@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import airflow_vertex_provider
+from airflow_vertex_provider.runtime.embedding import embedded_source
 
 PACKAGE = Path(airflow_vertex_provider.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -41,9 +42,55 @@ def test_what_runs_without_airflow_never_imports_it(folder: str) -> None:
             assert not [name for name in imported(source) if name.split(".")[0] == "airflow"], source
 
 
+#: What a serialiser's two functions may import besides, when an object of that library is written or read.
+LIBRARIES = {
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "polars": "polars",
+    "pyarrow": "pyarrow",
+    "joblib": "joblib",
+}
+VERBS = ("write", "read")
+
+
+def foreign_imports(tree: ast.Module) -> set[tuple[str, str]]:
+    """Return outermost statement, by its name, and top-level package of all imports beyond Python's own."""
+    found = set()
+    for statement in tree.body:
+        for node in ast.walk(statement):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            dynamic = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "__import__"
+            if dynamic and isinstance(node.args[0], ast.Constant):
+                names.append(str(node.args[0].value))
+            packages = {name.split(".")[0] for name in names} - sys.stdlib_module_names
+            found |= {(getattr(statement, "name", "the module itself"), package) for package in packages}
+    return found
+
+
 def test_the_entry_point_needs_the_standard_library_only() -> None:
-    names = {name.split(".")[0] for name in imported(PACKAGE / "runtime" / "entrypoint.py")}
-    assert names <= sys.stdlib_module_names
+    tree = ast.parse((PACKAGE / "runtime" / "entrypoint.py").read_text(encoding="utf-8"))
+    allowed = {(f"{verb}_{name}", library) for name, library in LIBRARIES.items() for verb in VERBS}
+    # kfp.dsl is the entry point's own stand-in there.
+    assert foreign_imports(tree) <= allowed | {("ArtifactTypes", "kfp")}
+
+
+def test_who_imports_a_library_is_reached_by_a_serialisers_name_alone() -> None:
+    """A function that other code names is text of every task, and may run in any."""
+    tree = ast.parse((PACKAGE / "runtime" / "entrypoint.py").read_text(encoding="utf-8"))
+    importers = {name for name, package in foreign_imports(tree) if package != "kfp"}
+    serializers = {f"{verb}_{name}" for name in LIBRARIES for verb in VERBS}
+    for statement in tree.body:
+        name = getattr(statement, "name", "")
+        named = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        assert name in serializers or not named & importers, name
+
+
+def test_a_task_without_objects_carries_no_library() -> None:
+    text = embedded_source({"kind": "python", "source": "def f(): ...", "args": [], "kwargs": {}})
+    assert foreign_imports(ast.parse(text)) == set()
+    numpy = embedded_source({"kind": "python", "args": [], "kwargs": {}, "readers": ["numpy"]})
+    assert foreign_imports(ast.parse(numpy)) == {("read_numpy", "numpy")}
 
 
 def test_the_entry_point_is_python_38() -> None:
