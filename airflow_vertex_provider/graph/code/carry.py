@@ -22,7 +22,8 @@ from airflow_vertex_provider.graph.code.errors import CarryError
 from airflow_vertex_provider.graph.code.files import File, Place, read_file
 from airflow_vertex_provider.graph.code.loading import how_to_load
 from airflow_vertex_provider.graph.code.names import code_objects
-from airflow_vertex_provider.graph.code.reach import CONTEXT_GETTER, Problem, Reach, scope_of
+from airflow_vertex_provider.graph.code.problems import Problem
+from airflow_vertex_provider.graph.code.reach import CONTEXT_GETTER, Reach, scope_of
 
 
 @dataclass(frozen=True)

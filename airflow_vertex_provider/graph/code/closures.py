@@ -18,7 +18,8 @@ from airflow_vertex_provider.graph.code.constants import Expressions
 from airflow_vertex_provider.graph.code.files import Place, Statement, bound_by, collect, first_line
 from airflow_vertex_provider.graph.code.imports import imports_of, is_of_airflow
 from airflow_vertex_provider.graph.code.names import line_of, names_read, names_read_at_once
-from airflow_vertex_provider.graph.code.reach import Piece, Reach, airflows, finding_problems
+from airflow_vertex_provider.graph.code.problems import airflows, finding_problems
+from airflow_vertex_provider.graph.code.reach import Piece, Reach
 from airflow_vertex_provider.runtime import protocol
 
 _ATOMS = (type(None), bool, int, float, str, bytes)

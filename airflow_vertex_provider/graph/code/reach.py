@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_vertex_provider.graph.code.constants import Expressions, Finding
+from airflow_vertex_provider.graph.code.constants import Expressions
 from airflow_vertex_provider.graph.code.files import File, Statement, bound_by
 from airflow_vertex_provider.graph.code.imports import imports_of, is_of_airflow, is_type_checking, offered
 from airflow_vertex_provider.graph.code.loading import Loading
@@ -26,6 +26,15 @@ from airflow_vertex_provider.graph.code.names import (
     names_read,
 )
 from airflow_vertex_provider.graph.code.origin import Origin, origin_of
+from airflow_vertex_provider.graph.code.problems import (
+    CHANGED,
+    HERE,
+    LITERAL,
+    LIVE,
+    Problem,
+    airflows,
+    finding_problems,
+)
 from airflow_vertex_provider.graph.code.stale import changed_attributes, is_comparable, is_same, made
 from airflow_vertex_provider.runtime import entrypoint
 
@@ -35,24 +44,6 @@ CONTEXT_GETTER = "get_current_context"
 _PROVIDED = frozenset({"__name__", "__builtins__", "__annotations__", "__debug__"})
 #: Names of a module that say where it lies.
 _OF_A_MODULE = frozenset({"__file__", "__spec__", "__loader__", "__package__", "__path__", "__cached__"})
-
-_CHANGED = "its value was changed at run time, in a way that its file does not show"
-_LIVE = (
-    "make it inside the function, or in a module of your own that the container imports "
-    "(code='bundle' or code='image')"
-)
-_HERE = "pass it as an argument, or read it inside the function, where the container's own is meant"
-_LITERAL = "write its value out, or compute it inside the function; code='image' imports the whole file"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What cannot travel: a name, the line it is made or used at, what it is and the way out."""
-
-    name: str
-    line: int
-    what: str
-    way_out: str
 
 
 @dataclass(frozen=True)
@@ -151,7 +142,7 @@ class Reach:
         if name in _PROVIDED or (name not in module and hasattr(builtins, name)):
             return
         if name in _OF_A_MODULE:
-            self.refuse(name, line_of(code, name), "differs in the container", _HERE)
+            self.refuse(name, line_of(code, name), "differs in the container", HERE)
             return
         if name not in module:
             self._unbound.append(self._nowhere(name, line_of(code, name)))
@@ -173,8 +164,8 @@ class Reach:
             self.refuse(
                 name,
                 statements[-1].line,
-                _CHANGED,
-                _LITERAL,
+                CHANGED,
+                LITERAL,
             )
 
     def import_problem(
@@ -281,7 +272,7 @@ class Reach:
             self._add(statement, name, node.lineno, text)
             return
         self.refuse(
-            name, line_of(code, name), "is bound at run time: no statement of the file names it", _LITERAL
+            name, line_of(code, name), "is bound at run time: no statement of the file names it", LITERAL
         )
 
     def _take(self, statement: Statement, name: str, code: types.CodeType) -> None:
@@ -338,7 +329,7 @@ class Reach:
             yield from finding_problems(name, look.relaxed(node))
             for attribute, line in changed_attributes(node, self.scope.module.get(name)):
                 if name not in self.scope.file.touchers:
-                    yield Problem(f"{name}.{attribute}", line, _CHANGED, _LITERAL)
+                    yield Problem(f"{name}.{attribute}", line, CHANGED, LITERAL)
         elif isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             if node.value is not None:
                 yield from finding_problems(name, look.strict(node.value))
@@ -347,7 +338,7 @@ class Reach:
                 yield from finding_problems(name, look.strict(target))
             value = self.scope.module.get(name)
             if hasattr(value, "__next__"):
-                yield Problem(name, node.lineno, "is an iterator, which can be used up", _LIVE)
+                yield Problem(name, node.lineno, "is an iterator, which can be used up", LIVE)
         elif isinstance(node, ast.Expr):
             strict = is_comparable(self.scope.module.get(name))
             yield from finding_problems(name, look.strict(node) if strict else look.relaxed(node))
@@ -355,14 +346,12 @@ class Reach:
             yield from self._block_faults(node, name, look)
         elif not isinstance(node, ast.Delete):
             kind = type(node).__name__.removeprefix("Async").lower()
-            yield Problem(name, statement.line, f"is bound by a {kind!r} statement, at run time", _LITERAL)
+            yield Problem(name, statement.line, f"is bound by a {kind!r} statement, at run time", LITERAL)
 
     def _block_faults(self, block: ast.If | ast.Try, name: str, look: Expressions) -> Iterator[Problem]:
         if isinstance(block, ast.If):
             if any(isinstance(item, ast.Name) and item.id == "__name__" for item in ast.walk(block.test)):
-                yield Problem(
-                    name, block.lineno, "is bound only where the file is run as a program", _LITERAL
-                )
+                yield Problem(name, block.lineno, "is bound only where the file is run as a program", LITERAL)
             yield from finding_problems(name, look.relaxed(block.test))
             parts = [*([] if is_type_checking(block.test) else block.body), *block.orelse]
         else:
@@ -399,35 +388,6 @@ class Reach:
             for other in {node.id for node in ast.walk(item.node) if isinstance(node, ast.Name)}:
                 if is_comparable(self.scope.module.get(other)):
                     self._constants_of(other, statements)
-
-
-def airflows(value: object) -> tuple[str, str] | None:
-    """Say of an object of Airflow's what it is and what to do instead; ``None`` of any other."""
-    kind = type(value)
-    if not any(is_of_airflow(base.__module__) for base in kind.__mro__) or isinstance(value, type):
-        return None
-    if kind.__name__.endswith("TaskDecorator"):
-        return (
-            "is another task, and a task cannot call one",
-            "call it in the DAG and pass its output, or take the shared code into a function without @task",
-        )
-    if "XComArg" in kind.__name__:
-        return "is a task's output", "pass it as an argument"
-    return (
-        f"is an object of Airflow's ({kind.__name__}), which is not in the container",
-        "values as arguments",
-    )
-
-
-def finding_problems(name: str, findings: Iterator[Finding]) -> Iterator[Problem]:
-    """Turn what was found in an expression into problems of the name it makes."""
-    for finding in findings:
-        if finding.here:
-            yield Problem(name, finding.line, f"has a value known only here and now: {finding.what}", _HERE)
-        else:
-            yield Problem(
-                name, finding.line, f"is a live object, made by {finding.what} as the file is read", _LIVE
-            )
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
