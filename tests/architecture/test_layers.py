@@ -60,9 +60,8 @@ def foreign_imports(tree: ast.Module) -> set[tuple[str, str]]:
         for node in ast.walk(statement):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
-            dynamic = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "__import__"
-            if dynamic and isinstance(node.args[0], ast.Constant):
-                names.append(str(node.args[0].value))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "__import__":
+                names += [str(item.value) for item in node.args[:1] if isinstance(item, ast.Constant)]
             packages = {name.split(".")[0] for name in names} - sys.stdlib_module_names
             found |= {(getattr(statement, "name", "the module itself"), package) for package in packages}
     return found
