@@ -38,8 +38,9 @@ _PLACEHOLDER_START = "{{$"
 #: Arguments that begin like this are kfp's way to write optional and joined arguments.
 _STRUCTURE_STARTS = ('{"IfPresent"', '{"Concat"')
 _EXECUTOR_INPUT = re.compile(r"\{\{\$(\.json_escape\[1\])?\}\}")
-#: How the placeholder of an output's path ends.
+#: How the placeholders of an output's path and of an artifact's address end.
 _OUTPUT_FILE = "'].output_file}}"
+_URI = "'].uri}}"
 _INPUT_VALUE = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\](?:\.json_escape\[1\])?\}\}")
 
 
@@ -113,7 +114,7 @@ def value_limit(task: Task, container: Mapping[str, Any], pipeline: PipelineSett
     limits: list[int] = []
     for text in _arguments(container):
         whole = len(_EXECUTOR_INPUT.findall(text))
-        taken = len(text.encode()) + text.count(_OUTPUT_FILE) * _path_size(pipeline)
+        taken = len(text.encode()) + (text.count(_OUTPUT_FILE) + text.count(_URI)) * _path_size(pipeline)
         taken += whole * (names_and_paths + sum(constants.values()))
         open_inputs = whole * (len(task.inputs) - len(constants))
         for name in _INPUT_VALUE.findall(text):
@@ -199,7 +200,9 @@ def problems_of(task: Task, settings: TaskSettings) -> Iterator[Problem]:
             )
     for field, part in _parts(task, settings):
         for name in (
-            piece["$in"] for piece in _pieces(part) if isinstance(piece, Mapping) and "$in" in piece
+            piece.get("$in", piece.get("$uri"))
+            for piece in _pieces(part)
+            if isinstance(piece, Mapping) and "$out" not in piece
         ):
             if name not in task.inputs:
                 yield Problem(
@@ -281,6 +284,8 @@ def _join(part: object, nested: bool) -> str:
             return piece
         if "$out" in piece:
             return f"{{{{$.outputs.parameters['{piece['$out']}'].output_file}}}}"
+        if "$uri" in piece:
+            return f"{{{{$.inputs.artifacts['{piece['$uri']}'].uri}}}}"
         return f"{{{{$.inputs.parameters['{piece['$in']}']{escape}}}}}"
 
     return "".join(map(text, _pieces(part)))

@@ -34,6 +34,7 @@ from airflow_vertex_provider.graph.model import (
     RETURN_OUTPUT,
     RUN,
     TEXT_OUTPUT,
+    URI_PREFIX,
     FromConstant,
     FromItem,
     FromOutput,
@@ -466,7 +467,7 @@ class Placement:
             raise TypeError(f"{name}: found {ref!r}; allowed: an output")
         if self.wiring.leaves[ref.leaf].outputs[ref.output] != kind:
             return [protocol.FAILED]  # the outputs of a loop
-        if ref.output == TEXT_OUTPUT:
+        if ref.output == TEXT_OUTPUT or ref.output.startswith(URI_PREFIX):
             return _NULL
         if ref.output.startswith("Follow_"):
             return RUN
@@ -496,7 +497,7 @@ def _of_skipped(task: Task, output: str, kind: str) -> Any:
     ours = output == RETURN_OUTPUT or output.startswith(ARTIFACT_PREFIX)
     if output == DONE_OUTPUT or (ours and not task.native):
         return protocol.SKIPPED
-    if output == TEXT_OUTPUT:
+    if output == TEXT_OUTPUT or (output.startswith(URI_PREFIX) and not task.native):
         return _NULL
     follow = task.payload.get("follow", {})
     if output in follow:

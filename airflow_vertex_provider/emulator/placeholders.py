@@ -156,7 +156,9 @@ class Placeholders:
         if field is None:
             return compact(artifact)
         if field == "uri":
-            return uri
+            # Local processes get paths in the executor input, since kfp knows one mount point alone; who asks
+            # for the address gets it.
+            return f"gs://{uri.removeprefix(self.mount)}" if uri.startswith(self.mount) else uri
         if field == "path":
             return self.mount + uri.removeprefix("gs://") if uri.startswith("gs://") else uri
         if field == "name":

@@ -18,13 +18,19 @@ from typing import Any
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_vertex_provider.graph.component_spec import ARTIFACT, ARTIFACT_LIST
-from airflow_vertex_provider.graph.model import ARTIFACT_PREFIX, RETURN_OUTPUT, TEXT_OUTPUT, TYPED_PREFIX
+from airflow_vertex_provider.graph.model import (
+    ARTIFACT_PREFIX,
+    RETURN_OUTPUT,
+    TEXT_OUTPUT,
+    TYPED_PREFIX,
+    URI_PREFIX,
+)
 
 #: Outputs that a member has besides, which an artifact cannot be called like.
 _TAKEN = frozenset(
     {RETURN_OUTPUT, TEXT_OUTPUT, "return_value", "gcp_resources", "vertex_url", "vertex_logs_url"}
 )
-_TAKEN_STARTS = (ARTIFACT_PREFIX, TYPED_PREFIX, "Follow_", "Items_", "Relay_")
+_TAKEN_STARTS = (ARTIFACT_PREFIX, TYPED_PREFIX, URI_PREFIX, "Follow_", "Items_", "Relay_")
 #: Text that means an artifact, whatever it evaluates to.
 _MEANT = re.compile(r"\b(Input|Output|InputPath|OutputPath)\s*[\[(]")
 _WAY_OUT = "a name that the module itself has, also outside of TYPE_CHECKING and of other functions"

@@ -34,6 +34,7 @@ from airflow_vertex_provider.graph.component_spec import (
 from airflow_vertex_provider.graph.model import (
     TEXT_OUTPUT,
     TYPED_PREFIX,
+    URI_PREFIX,
     Encoding,
     FromConstant,
     FromOutput,
@@ -184,11 +185,21 @@ def part_of(
 ) -> tuple[list[Any], dict[str, str]]:
     """Return the piece of a container's argument for one output of a component; as :func:`node_of`."""
     output, _ = chosen_output(component, value.key)
-    if output is None or is_artifact(component.outputs[output]):
+    if output is None:
         _refuse_output(values, field, component, value)
         return [], {}
+    name, found = value.operator.task_id, ""
+    if values._collects(name):
+        found = f"the outputs of the mapped task {name!r}"
+    elif component.outputs[output].startswith(ARTIFACT_LIST):
+        found = f"the artifacts {output!r} of {name!r}"
+    if found:
+        values.refuse(field, found, "one text: join them in a task of their own")
+        return [], {}
     node, types = node_of(values, field, component, value)
-    return ([{"$in": node["$in"]}] if node else []), types
+    if "$artifact" in node:
+        return [{"$uri": node["$artifact"]["$in"]}], types
+    return [{"$in": node["$in"]}], types
 
 
 def artifact_of(value: PlainXComArg) -> str | None:
@@ -278,6 +289,8 @@ def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> S
         given = outputs_of(producer)[value.key]
         if is_artifact(port.type) and fits(given, port.type):
             return FromOutput(name, value.key)
+        if port.type == "STRING":
+            return FromOutput(name, URI_PREFIX + value.key)
         values.refuse(
             field,
             f"artifact {value.key!r} of {name!r}: {readable(given)}",
@@ -297,12 +310,9 @@ def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> S
 
 
 def _refuse_output(values: Values, field: str, component: Component, value: PlainXComArg) -> None:
-    known = ", ".join(f'output["{name}"]' for name in component.parameters()) or "none: it has none"
+    known = ", ".join(f'output["{name}"]' for name in component.outputs) or "none: it has none"
     if component.specification:
-        what = "component"
-        allowed = (
-            f"one of its outputs that are parameters: {known}; a function and a component take artifacts too"
-        )
+        what, allowed = "component", f"one of its outputs: {known}"
     else:
         what, allowed = "container", f"one of the outputs that it declares, outputs={{name: type}}: {known}"
     values.refuse(field, f"XCom {value.key!r} of {what} {value.operator.task_id!r}", allowed)

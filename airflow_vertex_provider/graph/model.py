@@ -30,6 +30,9 @@ DECISION_OUTPUT = "Decision"
 TYPED_PREFIX = "Value_"
 #: Start of the outputs that say what an artifact is, as protocol text: a dict of uri, type and metadata.
 ARTIFACT_PREFIX = "Artifact_"
+#: Start of the outputs that hold an artifact's address as plain text; declared only when an argument of a
+#: container or a STRING input of a component takes it.
+URI_PREFIX = "Uri_"
 #: What a gate or ``follow`` output says when its followers are to run.
 RUN = "run"
 #: The input of every task in a loop that says which iteration it is; see :class:`FromItem`.
@@ -158,8 +161,9 @@ class Task:
     :param kind: what runs.
     :param payload: what the kind needs. PYTHON and BASH: the configuration the entry point reads, see
         :mod:`airflow_vertex_provider.runtime.protocol`. CONTAINER: ``command`` and ``arguments`` (lists of
-        parts) and ``env`` (name to part); a part is a list of strings and dicts, ``{"$in": input}`` or
-        ``{"$out": output}`` (the path of its file), that are concatenated.
+        parts) and ``env`` (name to part); a part is a list of strings and dicts, ``{"$in": input}``,
+        ``{"$uri": input}`` (the address of an artifact) or ``{"$out": output}`` (the path of its file), that
+        are concatenated.
     :param inputs: input name to the source of its value; names are ``[A-Za-z_][A-Za-z0-9_]*``.
     :param outputs: names of the outputs the task writes.
     :param upstream: Airflow ids of the tasks that must end first; inputs count as edges too and

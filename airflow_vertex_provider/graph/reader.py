@@ -23,6 +23,7 @@ from airflow_vertex_provider.graph.members import Member, read_members, silent_i
 from airflow_vertex_provider.graph.model import (
     TEXT_OUTPUT,
     TYPED_PREFIX,
+    URI_PREFIX,
     FromOutput,
     Graph,
     Task,
@@ -156,6 +157,9 @@ def _with_asked_outputs(tasks: Mapping[str, Task]) -> dict[str, Task]:
                     },
                     output_types={**producer.output_types, source.output: kind},
                 )
+            elif source.output.startswith(URI_PREFIX) and "artifacts" in producer.payload:
+                names = [*producer.payload.get("uris", ()), source.output.removeprefix(URI_PREFIX)]
+                producer = replace(producer, payload={**producer.payload, "uris": names})
             elif source.output != TEXT_OUTPUT:
                 continue
             result[source.task] = replace(producer, outputs=(*producer.outputs, source.output))

@@ -37,6 +37,7 @@ from airflow_vertex_provider.graph.model import (
     INDEX_FIELD,
     RETURN_OUTPUT,
     TEXT_OUTPUT,
+    URI_PREFIX,
     Encoding,
     FromItem,
     FromOutput,
@@ -290,14 +291,8 @@ class Values:
                 pieces, types = part_of(self, field, component, value)
                 self.input_types |= types
                 return pieces
-            if value.key in artifacts.outputs_of(value.operator):
-                self.refuse(
-                    field,
-                    f"the artifact {value.key!r} of {value.operator.task_id!r}",
-                    "a text: a task that takes the artifact can return its uri",
-                )
-                return []
-            output = self._member_output(field, value, TEXT_OUTPUT)
+            artifact = value.key in artifacts.outputs_of(value.operator)
+            output = self._member_output(field, value, URI_PREFIX + value.key if artifact else TEXT_OUTPUT)
             return [{"$in": output}] if output else []
         if isinstance(value, ResolveMixin):
             parameter = self._outer(field, value, Encoding.TEXT)
@@ -423,7 +418,7 @@ class Values:
         if output == TEXT_OUTPUT and value.key != _RETURN_KEY:
             self.refuse(field, f"XCom {value.key!r} of {producer!r}", "the whole return value of a task")
             return None
-        if output == TEXT_OUTPUT and self._collects(producer):
+        if (output == TEXT_OUTPUT or output.startswith(URI_PREFIX)) and self._collects(producer):
             self.refuse(
                 field,
                 f"the outputs of the mapped task {producer!r}",

@@ -106,7 +106,9 @@ def check_environment(task: Task, values: Mapping[str, Any]) -> None:
         return
     for name, part in task.payload.get("env", {}).items():
         pieces = [part] if isinstance(part, str) else part
-        sources = [task.inputs[piece["$in"]] for piece in pieces if not isinstance(piece, str)]
+        # An address and the path of an output are never empty.
+        names = [piece.get("$in") for piece in pieces if not isinstance(piece, str)]
+        sources = [task.inputs[name] if name else None for name in names]
         open_ended = any(not isinstance(source, FromParameter) for source in sources)
         texts = [values[source.parameter] for source in sources if isinstance(source, FromParameter)]
         if (

@@ -1179,6 +1179,8 @@ def use_artifacts(config: dict[str, Any], inputs: dict[str, Any], value: Any, fo
                 )
         path = "%s/airflow_artifact_%s.json" % (folder, name)
         values["Artifact_" + name] = keep(text, config, path)
+        if name in config.get("uris", ()):
+            values["Uri_" + name] = "null" if value is NOT_RUN else bare_text(found["uri"])
     inputs["$"]["$written"] = {"artifacts": written}
     return values
 

@@ -17,11 +17,14 @@ from airflow_vertex_provider import (
     ClassificationMetrics,
     Dataset,
     Input,
+    Joined,
     Markdown,
     Metrics,
     Model,
     Output,
+    OutputFile,
     VertexComponentOperator,
+    VertexContainerOperator,
     VertexTaskGroup,
     compile_group,
 )
@@ -239,6 +242,72 @@ def test_components_and_functions_take_each_others_artifacts(client: Client) -> 
     wanted = ["XX", "system.Dataset", True]
     assert protocol.decode(outputs(job, "read")["Output"]) == wanted
     assert protocol.decode(outputs(job, "inside-in-loop")["Output"]) == wanted
+
+
+@dsl.container_component
+def say(text: str, said: dsl.OutputPath(str)):  # type: ignore[no-untyped-def, valid-type]
+    return dsl.ContainerSpec(
+        image="alpine",
+        command=["sh", "-c", 'mkdir -p "$(dirname "$1")"; printf %s "$0" > "$1"'],
+        args=[text, said],
+    )
+
+
+def echo(task_id: str, given: Any, **options: Any) -> Any:
+    """Return a container whose value is one of its arguments, and a variable."""
+    script = 'mkdir -p "$(dirname "$0")"; printf "%s %s" "$1" "$AT" > "$0"'
+    return VertexContainerOperator(
+        task_id=task_id,
+        image="alpine",
+        command=["sh", "-c", script, OutputFile("Output")],
+        arguments=[Joined("--at=", given)],
+        env={"AT": given},
+        outputs={"Output": str},
+        **options,
+    )
+
+
+def test_containers_and_text_inputs_get_an_artifacts_address(
+    client: Client, emulator: VertexEmulator
+) -> None:
+    def fill() -> None:
+        made = make(2)
+        changed = VertexComponentOperator(task_id="upper", component=upper, arguments={"data": made["data"]})
+        for name, config in (("plain", {}), ("machine", MACHINE)):
+            echo(name, made["data"], executor_config=config)
+            echo(f"{name}-component", changed.output["result"], executor_config=config)
+        VertexComponentOperator(task_id="say", component=say, arguments={"text": made["data"]})
+
+        @task_group
+        def inside(number: int) -> None:
+            fitted = fit(number)
+            echo("in_loop", fitted["model"])
+            fitted >> echo("from_outside", made["data"])
+            fitted >> echo("component_from_outside", changed.output["result"])
+
+        [made, changed] >> inside.expand(number=numbers())
+        chosen = choose("small")
+        small, large = (fit.override(task_id=name)(number) for name, number in (("small", 3), ("large", 4)))
+        chosen >> [small, large]
+        for name, fitted in (("small", small), ("large", large)):
+            echo(f"after_{name}", fitted["model"], trigger_rule="all_done")
+
+    job = client.run(compiled(fill))
+    assert errors(job) == {}, errors(job).values()
+    data, result, small = (
+        artifact(emulator, job, *key)["uri"]
+        for key in (("make", "data"), ("upper", "result"), ("small", "model"))
+    )
+    assert outputs(job, "say")["said"] == data
+    said = {
+        name: outputs(job, name)["Output"]
+        for name in tasks(job)
+        if name.startswith(("plain", "machine", "after")) or name.endswith("from-outside")
+    }
+    expected = {name: f"--at={result if 'component' in name else data} " for name in said}
+    expected |= {"after-small": f"--at={small} ", "after-large": "--at=null "}
+    assert said == {name: text + text[5:].strip() for name, text in expected.items()}
+    assert outputs(job, "inside-in-loop")["Output"].startswith("--at=gs://bucket/root/")
 
 
 def test_outer_values_and_failures(client: Client) -> None:

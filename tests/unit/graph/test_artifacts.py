@@ -197,12 +197,34 @@ def unknown_key() -> None:
     use(plain_task(1)["models"])
 
 
-def in_a_container() -> None:
-    VertexContainerOperator(task_id="c", image="image", arguments=[plain_task(1)["model"]])
+def mapped_for_a_container() -> None:
+    many = plain_task.expand(rows=[1, 2])
+    VertexContainerOperator(task_id="c", image="image", arguments=[many["model"]])
 
 
-def in_text() -> None:
-    VertexComponentOperator(task_id="c", component=takes_text, arguments={"text": plain_task(1)["model"]})
+def mapped_for_text() -> None:
+    many = plain_task.expand(rows=[1, 2])
+    VertexComponentOperator(task_id="c", component=takes_text, arguments={"text": many["model"]})
+
+
+def component_for_text() -> None:
+    made = VertexComponentOperator(task_id="c", component=leaves_model)
+    VertexComponentOperator(task_id="t", component=takes_text, arguments={"text": made.output["model"]})
+
+
+def component_in_a_container_after_a_failure() -> None:
+    made = VertexComponentOperator(task_id="c", component=leaves_model)
+    VertexContainerOperator(
+        task_id="late", image="image", arguments=[made.output["model"]], trigger_rule="all_done"
+    )
+
+
+@task.vertex
+def called_like_ours(Uri_model: Output[Model]) -> None: ...
+
+
+def taken_name() -> None:
+    called_like_ours()
 
 
 def other_type_in_component() -> None:
@@ -287,8 +309,14 @@ def bash_output() -> None:
         ),
         (list_for_one, ["g.use: model: found 'model' of 'g.plain_task': a list of artifacts"]),
         (unknown_key, ["g.use: value: found XCom 'models' of 'g.plain_task'"]),
-        (in_a_container, ["g.c: arguments[0]: found the artifact 'model' of 'g.plain_task'", "its uri"]),
-        (in_text, ["artifact 'model' of 'g.plain_task': an artifact system.Model@0.0.1; allowed: STRING"]),
+        (mapped_for_a_container, ["g.c: arguments[0]: found the outputs of the mapped task", "one text"]),
+        (
+            mapped_for_text,
+            ["g.c: arguments['text']: found the outputs of the mapped task 'g.plain_task'", "one value"],
+        ),
+        (component_for_text, ["output 'model' of 'g.c': an artifact system.Model@0.0.1; allowed: STRING"]),
+        (component_in_a_container_after_a_failure, ["g.late: inputs.", "found an artifact of 'g.c'"]),
+        (taken_name, ["an Output called 'Uri_model'"]),
         (
             other_type_in_component,
             ["artifact 'metrics' of 'g.train'", "allowed: an artifact system.Model@0.0.1"],

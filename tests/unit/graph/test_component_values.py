@@ -377,16 +377,20 @@ class TestTakers:
         values, (node, _), (part, _) = self.take(kind, arguments, key)
         assert (node, part, values.inputs) == (None, [], {})
         assert len(values.problems) == 2
-        assert "a function and a component take artifacts too" in values.problems[0].allowed
+        assert values.problems[0].allowed.startswith("one of its outputs: ")
 
     @pytest.mark.parametrize("key", [None, "data"])
-    def test_an_artifact_goes_to_functions_alone(self, dag: DAG, key: str | None) -> None:
+    def test_an_artifact_goes_to_functions_and_its_address_to_containers(
+        self, dag: DAG, key: str | None
+    ) -> None:
         values, (node, types), (part, _) = self.take(samples.write, {"text": "x"}, key)
         artifact = {"$artifact": {"$in": "value_data"}}
         assert node == ({"data": artifact} if key is None else artifact)
         assert types == {"value_data": "ARTIFACT system.Dataset@0.0.1"}
-        assert part == []
-        assert "a function and a component take artifacts too" in values.problems[0].allowed
+        assert part == ([] if key is None else [{"$uri": "value_data"}])
+        assert [problem.allowed for problem in values.problems] == (
+            ['one of its outputs: output["data"]'] if key is None else []
+        )
 
 
 class TestSettings:

@@ -79,7 +79,15 @@ class TestValues:
 
     @pytest.mark.parametrize(
         ("part", "refused"),
-        [([{"$in": "x"}], True), (["a", {"$in": "x"}], False), ([{"$in": "out"}], False), ("fixed", False)],
+        [
+            ([{"$in": "x"}], True),
+            (["a", {"$in": "x"}], False),
+            ([{"$in": "out"}], False),
+            ("fixed", False),
+            ([{"$out": "o"}], False),
+            ([{"$in": "x"}, {"$out": "o"}], False),
+            ([{"$uri": "model"}], False),
+        ],
     )
     def test_environment_variable_that_turns_out_empty(self, part: Any, refused: bool) -> None:
         box = Task(
