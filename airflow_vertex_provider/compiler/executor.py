@@ -322,8 +322,10 @@ def _free_texts(task: Task, settings: TaskSettings) -> Iterator[tuple[str, str]]
 
 def _settings_texts(settings: TaskSettings) -> Iterator[tuple[str, object]]:
     """Yield field and value of all settings except variables, whose text is free."""
-    yield "image", settings.image
-    yield "enable_caching", settings.enable_caching
+    for name in ("image", "enable_caching", "value_limit", "pip_no_deps", "wheel_cache"):
+        yield name, getattr(settings, name)
+    for name in ("packages", "pip_index_urls"):
+        yield from ((f"{name}[{index}]", text) for index, text in enumerate(getattr(settings, name)))
     for section in (settings.custom_job, settings.resources):
         if section is None:
             continue

@@ -132,6 +132,8 @@ def source_of(values: Values, field: str, port: Port, value: Any) -> Source | No
     if isinstance(value, Joined | OutputFile):
         values.refuse(field, repr(value), "a value or one output: parts are joined for containers alone")
         return None
+    if isinstance(value, str) and values.refuses_spliced(field, value):
+        return None
     if isinstance(value, PlainXComArg) and value.operator.task_id in values._members:
         return _of_member(values, field, port, value)
     if is_artifact(port.type):

@@ -175,6 +175,8 @@ def task_of(
         problems.extend(_timeout_problems(operator.task_id, timeout, custom_job))
         problems.extend(name_problems(operator.task_id, merged.serializers))
         problems.extend(_value_problems(operator.task_id, kind, settings))
+        if kind in (TaskKind.PYTHON, TaskKind.BASH):
+            problems.extend(_installation_problems(operator, {**group_level, **settings}))
         if kind is TaskKind.CONTAINER and "image" not in {**group_level, **settings}:
             problems.append(
                 Problem(operator.task_id, "image", "none", "an image, of the operator or of the group")
@@ -222,6 +224,31 @@ def _value_problems(task_id: str, kind: TaskKind, settings: Mapping[str, Any]) -
             yield Problem(task_id, key, repr(settings[key]), why)
 
 
+def _installation_problems(operator: Any, said: Mapping[str, Any]) -> Iterator[Problem]:
+    """Refuse what a member says to pip where no level says what to install.
+
+    What ``default_args`` give to all, and what an operator says itself, as Airflow's own may, passes it by.
+
+    :param said: the settings of all levels.
+    """
+    if "packages" in said or operator.executor_config in _inherited_configs(operator):
+        return
+    own = author_settings(operator)
+    for key in INSTALLATION_KEYS:
+        if own.get(key):
+            yield Problem(
+                operator.task_id,
+                key,
+                f"{own[key]!r}, and no packages",
+                "packages=[...] that it is for, or none",
+            )
+
+
+def _inherited_configs(operator: Any) -> list[Any]:
+    givers = [operator.dag, operator.task_group, *mapping.ancestors(operator.task_group)]
+    return [(giver.default_args or {}).get("executor_config") for giver in givers]
+
+
 def _bystander_problems(operator: Any) -> Iterator[Problem]:
     """Refuse settings of a member that runs nothing, except those that ``default_args`` give to all."""
     try:
@@ -229,9 +256,7 @@ def _bystander_problems(operator: Any) -> Iterator[Problem]:
     except VertexSettingsError as error:
         yield error.as_problem(operator.task_id)
         return
-    givers = [operator.dag, operator.task_group, *mapping.ancestors(operator.task_group)]
-    inherited = [(giver.default_args or {}).get("executor_config") for giver in givers]
-    if settings and operator.executor_config not in inherited:
+    if settings and operator.executor_config not in _inherited_configs(operator):
         yield Problem(
             operator.task_id,
             'executor_config["vertex"]',

@@ -189,6 +189,18 @@ class Values:
         """Note a problem whose message says what was found and what is allowed by itself."""
         self.problems.append(Problem(self._operator.task_id, field, message, "see the message"))
 
+    def refuses_spliced(self, field: str, text: str) -> bool:
+        """Refuse a text that a placeholder has been made part of, if it is one."""
+        found = spliced(text)
+        if found is None:
+            return False
+        self.refuse(
+            field,
+            f"{found} made part of a text",
+            "it as it is, or Joined('text', ...) where text and value share one argument; of a container",
+        )
+        return True
+
     def context(self, key: str, *, optional: bool) -> Any:
         """Return the node for a key of Airflow's context.
 
@@ -202,6 +214,8 @@ class Values:
         """Return the configuration node for a value of the member's argument ``field``."""
         if isinstance(value, ResolveMixin):
             return self._reference(field, value)
+        if isinstance(value, str) and self.refuses_spliced(field, value):
+            return None
         if isinstance(value, str) and is_template(value):
             return protocol.from_input(self._template(field, value, Encoding.JSON))
         if not has_reference(value):
@@ -276,11 +290,15 @@ class Values:
     def part(self, field: str, value: Any) -> list[Any]:
         """Return the pieces of one argument of a container: literal text, inputs and paths of outputs."""
         if isinstance(value, Joined):
-            return [
-                piece
-                for index, item in enumerate(value.parts)
-                for piece in self.part(f"{field}.parts[{index}]", item)
-            ]
+            pieces: list[Any] = []
+            for index, item in enumerate(value.parts):
+                for piece in self.part(f"{field}.parts[{index}]", item):
+                    # One text, as the service will see it: what it must not hold is looked for in the whole.
+                    if isinstance(piece, str) and pieces and isinstance(pieces[-1], str):
+                        pieces[-1] += piece
+                    else:
+                        pieces.append(piece)
+            return pieces
         if isinstance(value, OutputFile):
             return self._output_file(field, value)
         if isinstance(value, Item | MappedArgument):
@@ -298,13 +316,7 @@ class Values:
             parameter = self._outer(field, value, Encoding.TEXT)
             return [{"$in": self._input(field, FromParameter(parameter))}] if parameter else []
         if isinstance(value, str):
-            found = spliced(value)
-            if found is not None:
-                self.refuse(
-                    field,
-                    f"{found} made part of a text",
-                    "it as it is, or Joined('text', ...) where text and value share one argument",
-                )
+            if self.refuses_spliced(field, value):
                 return []
             if is_template(value):
                 return [{"$in": self._template(field, value, Encoding.TEXT)}]

@@ -17,7 +17,7 @@ from airflow_vertex_provider import (
     compile_group,
 )
 from airflow_vertex_provider.runtime import protocol
-from tests.emulator.pipelines import Client, outputs, states
+from tests.emulator.pipelines import Client, outputs, states, tasks
 from tests.unit import component_samples as samples
 
 pytestmark = pytest.mark.slow
@@ -153,3 +153,35 @@ def test_outputs_in_a_loop_below_a_branch_and_mapped_over(client: Client) -> Non
     assert outputs(job, "after-no")["Output"] == protocol.SKIPPED
     assert protocol.decode(outputs(job, "words")["Output"]) == [[["<a>"], ["<b>"]]]
     assert protocol.decode(outputs(job, "items-again")["Output"]) == [["x", "y"]]
+
+
+def test_an_output_that_is_missing_or_of_another_type_fails_its_task_by_name(client: Client) -> None:
+    wrong: dict[str, tuple[Any, str]] = {
+        "int": (int, "abc"),
+        "share": (int, "3.7"),
+        "float": (float, "NaN"),
+        "bool": (bool, "yes"),
+        "list": (list, '{"a":1}'),
+        "dict": (dict, "[1]"),
+    }
+
+    def fill() -> None:
+        for name, (kind, text) in wrong.items():
+            VertexContainerOperator(
+                task_id=name,
+                command=["python3", "-c", VARIABLES],
+                env={"OUT_o": OutputFile("o"), "o": text},
+                outputs={"o": kind},
+            )
+        missing = VertexContainerOperator(
+            task_id="missing", command=["true", OutputFile("o")], outputs={"o": int}
+        )
+        give.override(task_id="after")(missing.output["o"])
+
+    job = client.run(compiled(fill))
+    assert states(job) == {**dict.fromkeys([*wrong, "missing"], "FAILED"), "after": "NOT_TRIGGERED"}
+    errors = {name: entry.get("error", {}).get("message", "") for name, entry in tasks(job).items()}
+    for name, (_, text) in wrong.items():
+        assert f"Task '{name}': output parameter 'o'" in errors[name]
+        assert text in errors[name]
+    assert errors["missing"] == "Task 'missing' did not write its output parameter(s) o."

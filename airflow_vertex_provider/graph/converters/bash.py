@@ -39,12 +39,12 @@ def convert(operator: Any, values: Values) -> Conversion:
             what = dict(call.config)
             may_skip = may_skip or call.may_skip
     else:
-        what = {
-            "command": values.node(
-                "bash_command",
-                with_files(operator, "bash_command", operator.bash_command, values, twice=True),
-            )
-        }
+        command = with_files(operator, "bash_command", operator.bash_command, values, twice=True)
+        if command is None:
+            values.refuse("bash_command", command, "a text, a template or an output of a task")
+        else:
+            # No node is what a refused value leaves.
+            what = {"command": values.node("bash_command", command) or ""}
     config = protocol.bash_config(
         task=operator.task_id,
         env=_node(operator, "env", values),

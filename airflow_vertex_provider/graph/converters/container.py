@@ -98,7 +98,8 @@ def _environment(name: str, env: Any, values: Values) -> dict[str, list[Any]]:
         except VertexSettingsError as error:
             values.refuse(field, repr(variable), error.allowed)
             continue
-        if item == "" or item is None:
-            values.refuse(field, repr(item), "a text that is not empty (L14)")
+        before = len(values.problems)
         parts[variable] = values.part(field, item)
+        if item is None or (not any(parts[variable]) and len(values.problems) == before):
+            values.refuse(field, repr(item), "a text that is not empty (L14)")
     return parts

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, task
 
 from airflow_vertex_provider import (
@@ -43,6 +44,10 @@ def compiled(fill: Callable[[], object]) -> dict[str, Any]:
 def box(task_id: str = "box", **options: Any) -> Any:
     given: dict[str, Any] = {"command": ["x", OutputFile("score")], "outputs": {"score": float}}
     return VertexContainerOperator(task_id=task_id, **{**given, **options})
+
+
+def shell(command: Any) -> BashOperator:
+    return BashOperator(task_id="b", bash_command=command)
 
 
 def test_what_the_pipeline_gets() -> None:
@@ -125,6 +130,68 @@ CASES: list[tuple[str, Callable[[], Any], str, str, str]] = [
         "arguments[0]",
         "xcom_pull",
         "a part of Joined(...)",
+    ),
+    (
+        "a file in an f-string for a function",
+        lambda: give(f"to {OutputFile('score')}"),
+        "value",
+        "OutputFile('score') made part of a text",
+        "of a container",
+    ),
+    (
+        "parts in an f-string for a command",
+        lambda: BashOperator(task_id="b", bash_command=f"echo {Joined('x', give())}"),
+        "bash_command",
+        "made part of a text",
+        "of a container",
+    ),
+    (
+        "parts in an f-string for a component",
+        lambda: VertexComponentOperator(
+            task_id="c", component=samples.shell, arguments={"x": f"{Joined('a')}"}
+        ),
+        "arguments['x']",
+        "Joined('a') made part of a text",
+        "of a container",
+    ),
+    (
+        "a file as a command",
+        lambda: shell(OutputFile("score")),
+        "bash_command",
+        "OutputFile('score')",
+        "values that can travel",
+    ),
+    (
+        "parts as a command",
+        lambda: shell(Joined("echo ", "a")),
+        "bash_command",
+        "Joined('echo ', 'a')",
+        "containers alone",
+    ),
+    ("no command", lambda: shell(None), "bash_command", "None", "a text"),
+    ("an empty variable", lambda: box(env={"A": ""}), "env['A']", "''", "not empty"),
+    ("a variable of no parts", lambda: box(env={"A": Joined()}), "env['A']", "Joined()", "not empty"),
+    (
+        "a variable of empty parts",
+        lambda: box(env={"A": Joined("", Joined(""))}),
+        "env['A']",
+        "Joined('', Joined(''))",
+        "not empty",
+    ),
+    ("a NUL", lambda: box(env={"A": Joined("a\0")}), "env['A'].parts[0]", "a\\x00", "NUL"),
+    (
+        "parts that make a placeholder of the service",
+        lambda: box(arguments=[Joined("{", "{$}}")]),
+        "arguments[0]",
+        "{{$}}",
+        "which Vertex AI would replace",
+    ),
+    (
+        "parts that make a structure of KFP",
+        lambda: box(arguments=[Joined('{"Con', 'cat": []}')]),
+        "arguments[0]",
+        '{"Concat": []}',
+        "does not begin with",
     ),
     ("parts for a function", lambda: give(Joined("a", give())), "value", "Joined('a', ", "containers"),
     (
