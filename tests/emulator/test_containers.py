@@ -173,7 +173,7 @@ def test_an_output_that_is_missing_or_of_another_type_fails_its_task_by_name(cli
                 env={"OUT_o": OutputFile("o"), "o": text},
                 outputs={"o": kind},
             )
-        missing = VertexContainerOperator(
+        missing: Any = VertexContainerOperator(
             task_id="missing", command=["true", OutputFile("o")], outputs={"o": int}
         )
         give.override(task_id="after")(missing.output["o"])
