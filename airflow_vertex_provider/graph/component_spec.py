@@ -84,10 +84,6 @@ class Component:
         """Whether the component is a DAG of other components."""
         return "dag" in self.specification
 
-    def parameters(self) -> dict[str, str]:
-        """Map the outputs that are parameters to their types."""
-        return {name: kind for name, kind in self.outputs.items() if not is_artifact(kind)}
-
     def payload(self) -> dict[str, Any]:
         """Return what a task of the graph keeps of the component: what the compiler needs, JSON-ready."""
         return {

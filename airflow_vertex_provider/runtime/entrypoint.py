@@ -596,12 +596,14 @@ def write_pandas(value: Any, path: str) -> dict[str, Any]:
     # A PeriodIndex keeps its frequency in its dtype.
     if type(frame.index).__name__ in ("DatetimeIndex", "TimedeltaIndex") and frame.index.freq is not None:
         metadata.update(freq=frame.index.freqstr)
-    back = read_pandas(path, {"metadata": ()})
-    # pandas 3 makes texts of objects.
-    was = list(map(str, frame.dtypes))
-    objects = [n for n, now in enumerate(back.dtypes) if was[n] == "object" != str(now)]
-    if objects:
-        metadata.update(objects=objects)
+    back = read_pandas(path, {"metadata": {}})
+    # pandas 3 makes texts of objects, and parquet knows neither seconds nor categories of numbers.
+    now = list(map(str, back.dtypes))
+    dtypes = {str(n): was for n, was in enumerate(map(str, frame.dtypes)) if was != now[n]}
+    if dtypes:
+        metadata.update(dtypes=dtypes)
+    if list(back.index.names) != list(frame.index.names):
+        metadata.update(names=tag(list(frame.index.names), "names of the index", []))
     back = restored(back, metadata)
     if series:
         wrong = [] if back.name == value.name or value.name is None is back.name else ["name"]
@@ -618,12 +620,29 @@ def write_pandas(value: Any, path: str) -> dict[str, Any]:
         old, new = frame.iloc[:, number], back.iloc[:, number]
         # Of the two marks for a missing object, None and NaN, parquet has one.
         if old.dtype != new.dtype or not (
-            old.isna().equals(new.isna()) and old.dropna().equals(new.dropna())
+            old.isna().equals(new.isna())
+            and old.dropna().equals(new.dropna())
+            and (old.dtype != "object" or kept(old.dropna()) == kept(new.dropna()))
         ):
             wrong.append("values" if series else "column %r" % (frame.columns[number],))
     if wrong:
         raise ValueError("would come back from parquet changed: %s" % ", ".join(wrong[:9]))
     return metadata
+
+
+def kept(objects: Any) -> Any:
+    """Return what two columns of equal objects may still differ in."""
+    if set(map(type, objects)) <= {str, bool, bytes}:
+        return None
+    told: list[Any] = []
+    for value in objects:
+        if type(value) in (dict, list, tuple, set, bytearray):
+            told.append(repr(value))
+        elif hasattr(value, "utcoffset"):
+            told.append(value.utcoffset())
+        else:
+            told.append(isinstance(value, float) or getattr(getattr(value, "dtype", 0), "kind", 0) == "f")
+    return told
 
 
 def like(one: Any, other: Any) -> bool:
@@ -642,9 +661,10 @@ def restored(frame: Any, metadata: Any) -> Any:
     """Return a frame with what parquet does not keep, or the series in it."""
     if "freq" in metadata:
         frame.index = type(frame.index)(frame.index, freq=metadata["freq"])
-    if "objects" in metadata:
-        for number in metadata["objects"]:
-            frame.isetitem(number, frame.iloc[:, number].astype(object))
+    for number, dtype in metadata.get("dtypes", {}).items():
+        frame.isetitem(int(number), frame.iloc[:, int(number)].astype(dtype))
+    if "names" in metadata:
+        frame.index.names = untag(metadata["names"])
     if "name" not in metadata:
         return frame
     series = frame["value"]

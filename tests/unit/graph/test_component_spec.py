@@ -72,7 +72,6 @@ class TestObjects:
 
     def test_artifacts(self) -> None:
         assert read_component(samples.write, "").outputs == {"data": DATASET}
-        assert read_component(samples.write, "").parameters() == {}
         assert read_component(samples.read, "").inputs == {"data": Port(DATASET)}
         assert read_component(samples.judge, "").inputs == {
             "model": Port("ARTIFACT system.Model@0.0.1"),

@@ -79,6 +79,14 @@ def objects() -> Any:
             {"x": [1, 2, 3, 4]},
             pandas.MultiIndex.from_product([["a", "b"], [1, 2]], names=["letter", "number"]),
         ),
+        "frame of what parquet lacks": pandas.DataFrame(
+            {
+                "seconds": numpy.array(["2024-01-01", "NaT"], dtype="datetime64[s]"),
+                "numbers": pandas.Categorical([3, 1]),
+                "none": pandas.Categorical([None, None]),
+            },
+            pandas.Index(["x", "y"], name=0),
+        ),
         "frame of nothing": pandas.DataFrame({"a": pandas.Series([], dtype="int8")}),
         "series": pandas.Series([1, 2, 3], index=["a", "b", "c"], name=("pair", 1), dtype="int16"),
         "series without name": pandas.Series(
@@ -150,6 +158,7 @@ NAMES = [
     "frame with periods",
     "frame of numbers",
     "frame with levels",
+    "frame of what parquet lacks",
     "frame of nothing",
     "series",
     "series without name",
@@ -175,7 +184,7 @@ def test_in_airflow_an_object_is_a_small_dict(travelled: tuple[Ended, Ended]) ->
     ((shown, _),) = [item["all"] for item in travelled[0].value()["deep"]]
     assert json.loads(json.dumps(shown)) == shown
     sizes = {name: item["metadata"].pop("size") for name, item in shown.items()}
-    for name, number in (("frame", 0), ("series", 7), ("array", 9), ("table", 13)):
+    for name, number in (("frame", 0), ("series", 8), ("array", 10), ("table", 14)):
         extension = "npy" if name == "array" else "parquet"
         file = travelled[0].folder / f"airflow_value_{number}.{extension}"
         assert shown[name]["uri"] == f"gs://bucket/job/give_1/{file.name}"
@@ -279,6 +288,28 @@ def of_lists() -> Any:
     return [pandas.DataFrame({"good": [1], "bad": [[1, 2]]})]
 
 
+def of_lists_in_dicts() -> Any:
+    import pandas
+
+    return pandas.DataFrame({"bad": [{"x": [1]}, {"x": [2]}]})
+
+
+def of_whole_and_broken_numbers() -> Any:
+    import pandas
+
+    return pandas.Series([1, 2.5], dtype=object)
+
+
+def of_moments_in_several_zones() -> Any:
+    import datetime
+
+    import pandas
+
+    zones = [datetime.timezone(datetime.timedelta(hours=hours)) for hours in (0, 2)]
+    moments = [datetime.datetime(2024, 1, 1, tzinfo=zone) for zone in zones]
+    return pandas.DataFrame({"bad": pandas.Series(moments, dtype=object)})
+
+
 def of_objects() -> Any:
     import numpy
 
@@ -303,6 +334,9 @@ def an_exception() -> Any:
 
 REFUSED = [
     (of_lists, "[0] is of type pandas.", "ValueError: would come back from parquet changed: column 'bad'"),
+    (of_lists_in_dicts, "the value is of type pandas.", "changed: column 'bad'"),
+    (of_whole_and_broken_numbers, "the value is of type pandas.", "changed: values"),
+    (of_moments_in_several_zones, "the value is of type pandas.", "changed: column 'bad'"),
     (of_objects, "weights is of type numpy.ndarray", "Object arrays cannot be saved when allow_pickle=False"),
     (masked, "the value is of type numpy.ma.MaskedArray", ""),
     (of_one_name_twice, "the value is of type pandas.", "Duplicate column names found"),
