@@ -265,6 +265,8 @@ class TestFailure:
                 "g.several",
                 (
                     "ExceptionGroup: two of them (2 sub-exceptions)",
+                    ", in several",
+                    ", in lookup",
                     'return names["rows"]  # the line that looks',
                     "direct cause",
                     "ValueError: the first",
@@ -279,6 +281,8 @@ class TestFailure:
     ) -> None:
         log = airflow_deployment.log(self.DAG, run_id, task_id)
         assert [text for text in texts if text not in log] == []
+        # Of the entry point nothing shows.
+        assert "<string>" not in log
 
     def test_wait_names_the_failed_task(self, airflow_deployment: AirflowDeployment, run_id: str) -> None:
         log = airflow_deployment.log(self.DAG, run_id, "g.wait_for_pipeline")

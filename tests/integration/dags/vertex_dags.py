@@ -162,6 +162,10 @@ def kinds() -> None:
 kinds()
 
 
+def lookup(names):  # type: ignore[no-untyped-def]
+    return names["rows"]  # the line that looks
+
+
 @dag(dag_id="vertex_failing", schedule=None)
 def failing() -> None:
     """A member raises between two that run well and two that must not run."""
@@ -191,9 +195,6 @@ def failing() -> None:
 
     @task
     def several():  # type: ignore[no-untyped-def]
-        def lookup(names):  # type: ignore[no-untyped-def]
-            return names["rows"]  # the line that looks
-
         try:
             lookup({})
         except KeyError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -30,6 +31,11 @@ def run(container: Container, function: Callable[..., Any], *args: object) -> En
         task="group.task", function=function.__name__, module="failures", args=[constant(arg) for arg in args]
     )
     return container.run(config, PYTHONPATH=str(container.root))
+
+
+def run_inline(container: Container, function: Callable[..., Any]) -> Ended:
+    """Run a function whose text travels, and that of what it reaches."""
+    return container.run(config_of(function))
 
 
 CASES: list[tuple[Callable[..., Any], str, str, tuple[str, ...]]] = [
@@ -76,14 +82,28 @@ CASES: list[tuple[Callable[..., Any], str, str, tuple[str, ...]]] = [
 ]
 
 
+@pytest.mark.parametrize("how", [run, run_inline], ids=["image", "inline"])
 @pytest.mark.parametrize(
     ("function", "kind", "message", "shown"), CASES, ids=[case[0].__name__ for case in CASES]
 )
 def test_an_error_is_data(
-    container: Container, function: Callable[..., Any], kind: str, message: str, shown: tuple[str, ...]
+    container: Container,
+    how: Callable[..., Ended],
+    function: Callable[..., Any],
+    kind: str,
+    message: str,
+    shown: tuple[str, ...],
 ) -> None:
-    ended = run(container, function)
+    ended = how(container, function)
     error = ended.error()
+    frames = re.findall(r'File "(.*?)", line (\d+), in (\w+)', error["traceback"])
+    # From the author's first line on, each with its place in the author's file.
+    assert Path(frames[0][0]).name == "failures.py"
+    for file, line, name in frames:
+        if Path(file).name == "failures.py":
+            code: Any = getattr(failures, name, None) or vars(failures.OddError)[name]
+            first = inspect.unwrap(code).__code__.co_firstlineno
+            assert first < int(line) <= first + len(inspect.getsource(code).splitlines())
     assert error["type"] == kind
     assert error["message"].startswith(message)
     for text in (error["traceback"], ended.shown_error()):
