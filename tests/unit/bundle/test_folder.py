@@ -35,12 +35,13 @@ def test_told_by_airflow(file: Path, relative: str) -> None:
         ([], "root/team"),
         (["root"], "root"),
         ([".", "root"], "root"),
-        (["root/team", "root"], "root"),
+        (["root", "."], "root"),  # python dags/etl.py in a project that is installed in place
+        (["root/team", "root"], "root/team"),
         (["root", "elsewhere"], "root"),
         (["root", "root/team/dag.py"], "root"),
     ],
 )
-def test_while_it_is_parsed(
+def test_without_airflow_reading_it(
     file: Path, monkeypatch: pytest.MonkeyPatch, entries: list[str], expected: str
 ) -> None:
     root = file.parents[2]
@@ -49,6 +50,38 @@ def test_while_it_is_parsed(
     assert dag_folder(str(file)) == root / expected
     # Airflow writes the whole path where it knows no bundle.
     assert dag_folder(str(file), str(file)) == root / expected
+
+
+def test_the_configured_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(file.parents[2]), str(file.parent), *sys.path])
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(file.parents[1]))
+    assert dag_folder(str(file)) == file.parents[1]
+
+
+@pytest.mark.parametrize("with_bundle", [True, False])
+@pytest.mark.parametrize(
+    "entries", [[], ["."], ["root/team", "root", "."], ["root", "root/team"], [".", "root"]]
+)
+def test_while_airflow_reads_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, entries: list[str], *, with_bundle: bool
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    root = file.parents[2]
+    monkeypatch.setattr(sys, "path", [*(str(root / entry) for entry in entries), *sys.path])
+    file.write_text(
+        "from airflow.sdk import DAG\n"
+        "from airflow_vertex_provider.bundle import dag_folder\n"
+        "with DAG('d', tags=[str(dag_folder(__file__))]) as dag:\n"
+        "    pass\n"
+    )
+    place = file if with_bundle else root / "root"
+    bag = DagBag(str(place), bundle_path=root / "root" if with_bundle else None, bundle_name="b")
+    assert not bag.import_errors
+    dag = bag.dags["d"]
+    assert dag.tags == {str(root / "root")}
+    # What runs its tasks in this process, dag.test(), finds the same.
+    assert dag_folder(dag.fileloc, dag.relative_fileloc) == root / "root"
 
 
 def test_zip(file: Path) -> None:
