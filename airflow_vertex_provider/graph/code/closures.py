@@ -20,13 +20,15 @@ from airflow_vertex_provider.graph.code.imports import imports_of, is_of_airflow
 from airflow_vertex_provider.graph.code.names import line_of, names_read, names_read_at_once
 from airflow_vertex_provider.graph.code.problems import airflows, finding_problems
 from airflow_vertex_provider.graph.code.reach import Piece, Reach
+from airflow_vertex_provider.graph.code.written import NotWritable, Writer
 from airflow_vertex_provider.runtime import protocol
 
 _ATOMS = (type(None), bool, int, float, str, bytes)
 _DATES = (datetime.datetime, datetime.date, datetime.timedelta)
 _AS_ARGUMENT = "pass it as an argument, or make it inside the function"
-#: What runs in which order: the file's statements, imports of enclosing functions, what is defined in them.
-_IMPORTS, _NESTED = 1, 2
+#: What runs in which order: the file's statements, imports of enclosing functions, what is defined in them,
+#: values made of it.
+_IMPORTS, _NESTED, _WRITTEN = 1, 2, 3
 
 
 class Closures:
@@ -139,13 +141,36 @@ class Closures:
         elif not (
             self._import(name, place) or self._by_text(name, value, line) or self._by_import(name, value)
         ):
-            kind = type(value)
-            reach.refuse(
+            self._write(name, value, line)
+
+    def _write(self, name: str, value: Any, line: int) -> None:
+        """Take an expression that makes the value again, or refuse."""
+
+        def refer(item: Any) -> str | None:
+            own = str(getattr(item, "__name__", "")).rpartition(".")[2]
+            if not own.isidentifier():
+                return None
+            if self._scope.module.get(own, getattr(builtins, own, None)) is item:
+                self._reach.want(own, self._scope.compiled(own, line))
+                return own
+            known = own == name or not self._claim(own, name, item, line)
+            return (
+                None if known or not (self._by_text(own, item, line) or self._by_import(own, item)) else own
+            )
+
+        try:
+            text = Writer(str(self._scope.module.get("__name__")), refer).text(value)
+        except NotWritable as found:
+            kind, inner = type(value), type(found.value)
+            part = "" if found.value is value else f", which holds one of {_type_name(inner)}"
+            self._reach.refuse(
                 name,
                 line,
-                f"is a live object of the enclosing function, of type {kind.__module__}.{kind.__qualname__}",
+                f"is a live object of the enclosing function, of type {_type_name(kind)}{part}",
                 _AS_ARGUMENT,
             )
+            return
+        self._line_past_end(f"{name} = {text}", _WRITTEN)
 
     def _import(self, name: str, place: Place | None) -> bool:
         """Take the import of an enclosing function that binds a name, if there is just one."""
@@ -266,12 +291,23 @@ class Closures:
         return True
 
 
+def _type_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _is_literal(value: object) -> bool:
-    """Say whether a value can be written out, to the last of its parts."""
+    """Say whether a value can be written as a node, to the last of its parts."""
+    try:
+        return _is_plain(value)
+    except RecursionError:
+        return False  # it is inside itself
+
+
+def _is_plain(value: object) -> bool:
     if isinstance(value, dict) and type(value) is dict:
-        return all(_is_literal(key) and _is_literal(item) for key, item in value.items())
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
     if type(value) in (list, tuple, set, frozenset):
-        return all(map(_is_literal, value))  # type: ignore[call-overload]
+        return all(map(_is_plain, value))  # type: ignore[call-overload]
     return type(value) in (*_ATOMS, *_DATES)
 
 

@@ -48,6 +48,7 @@ PURE: Mapping[str, frozenset[str]] = {
     ),
     "operator": _words("attrgetter itemgetter methodcaller"),
     "os": _words("fspath"),
+    "pendulum": _words("date datetime duration time timezone"),
     "pathlib": _words("Path PosixPath PurePath PurePosixPath PureWindowsPath"),
     "posixpath": _words("basename dirname join normpath split splitext"),
     "re": _words("compile escape"),

@@ -11,11 +11,13 @@ import functools
 import json, os, sys
 import logging
 import math as m
+import operator
 import os.path
 import re
+import types
 import typing
 from collections import OrderedDict as Ordered, defaultdict
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from math import *
 from pathlib import Path
@@ -677,7 +679,54 @@ def inside():
     def decorated_inside(x):
         return x + limit
 
-    made = [over_literals, over_helper, over_class, over_subclass, over_modules, over_lambda, over_builtin, itself]
+    log = logging.getLogger(__name__)
+    child = logging.getLogger(__name__ + ".child")
+    words = re.compile(r"[a-z]+", re.I)
+    second = operator.itemgetter(1)
+    where = Path("/data") / "in"
+    tree = {"rates": [Decimal("1.10")], "at": (where, range(3), {1, 2}), "odd": [float("inf"), 1 + 2j]}
+    moment = datetime(2024, 1, 2, 3, tzinfo=timezone.utc)
+    colour = Color.RED
+    point = Point(3)
+    pairs = [Pair(n, n) for n in range(2)]
+    plus_ten = functools.partial(local_helper, n=10)
+    counts = collections.Counter("aab")
+    groups = defaultdict(list, {"a": [1]})
+    frozen = types.MappingProxyType({"a": types.SimpleNamespace(b=Ordered(c=1))})
+    recent = collections.deque([1, 2], maxlen=2)
+
+    @dataclasses.dataclass
+    class Options:
+        depth: int = 1
+
+    options = Options(5)
+    sorts = [int, Decimal, Point, Options, len]
+
+    def over_loggers():
+        log.info("seen")
+        return [log.name, child.name]
+
+    def over_pattern(text):
+        return [words.findall(text), second([1, 2])]
+
+    def over_tree():
+        return [str(where / "x"), str(tree["rates"][0] * 2), len(tree["at"][1]), str(tree["odd"])]
+
+    def over_own_types():
+        return [colour is Color.RED, point.x, point == Point(3), [pair.left for pair in pairs], options.depth]
+
+    def over_collections():
+        recent.append(3)
+        return [counts["a"], groups["b"], groups["a"], frozen["a"].b["c"], list(recent), moment.isoformat()]
+
+    def over_partial(x):
+        return plus_ten(x)
+
+    def over_sorts():
+        return [sorts[0]("3"), str(sorts[1]("2.5")), sorts[2](1).x, sorts[3]().depth, sorts[4]("ab")]
+
+    made = [over_loggers, over_pattern, over_tree, over_own_types, over_collections, over_partial, over_sorts]
+    made += [over_literals, over_helper, over_class, over_subclass, over_modules, over_lambda, over_builtin, itself]
     return {item.__name__: item for item in [*made, default_of_enclosing, decorated_inside]}
 
 

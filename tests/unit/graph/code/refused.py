@@ -273,10 +273,28 @@ def two_problems():
     return [client, HOME, bound_nowhere_at_all]
 
 
+class Shout(str):
+    pass
+
+
 def inside():
     connection = Client()
     total = 0
     same = 1
+
+    holder = {"by": [connection]}
+    endless = []
+    endless.append(endless)
+    shouting = Shout("x")
+
+    def over_holder():
+        return holder["by"]
+
+    def over_itself():
+        return len(endless)
+
+    def over_subclass():
+        return shouting.upper()
 
     def over_object():
         return connection.url
@@ -296,7 +314,8 @@ def inside():
 
     if total:
         never = 1
-    return {item.__name__: item for item in [over_object, assigns, default_is_object, unbound]}
+    made = [over_holder, over_itself, over_subclass, over_object, assigns, default_is_object, unbound]
+    return {item.__name__: item for item in made}
 
 
 INSIDE = inside()

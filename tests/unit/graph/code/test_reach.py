@@ -126,6 +126,13 @@ CARRIED = [
     case(authors.default_of_helper, [3, [1, 2], None]),
     case(authors.indented_by_if, 4, 1),
     case(inside("over_literals"), [11, {"a": [1, (2, None)], 3: {4}}, datetime.date(2024, 1, 2)], 1),
+    case(inside("over_loggers"), ["__main__", "__main__.child"]),
+    case(inside("over_pattern"), [["A", "b"], 2], "A1b"),
+    case(inside("over_tree"), ["/data/in/x", "2.20", 3, "[inf, (1+2j)]"]),
+    case(inside("over_own_types"), [True, 3, True, [0, 1], 5]),
+    case(inside("over_collections"), [2, [], [1], 1, [2, 3], "2024-01-02T03:00:00+00:00"]),
+    case(inside("over_partial"), 14, 1),
+    case(inside("over_sorts"), [3, "2.5", 1, 1, 2]),
     case(inside("over_helper"), 14, 1),
     case(inside("over_class"), 13, 1),
     case(inside("over_subclass"), 16, 1),
@@ -170,7 +177,11 @@ def test_a_function_gives_the_same_in_a_container(item: Case, answers: dict[str,
 @pytest.mark.parametrize("item", CARRIED, ids=lambda item: item.name)
 def test_the_cases_hold_for_the_functions_themselves(item: Case) -> None:
     # What needs a loop, or the main module's name, is called by the entry point alone.
-    if inspect.isgeneratorfunction(item.function) or item.name in ("name_of_the_module", "logger_constant"):
+    if inspect.isgeneratorfunction(item.function) or item.name in (
+        "name_of_the_module",
+        "logger_constant",
+        "over_loggers",
+    ):
         return
     if inspect.iscoroutinefunction(item.function) or inspect.isasyncgenfunction(item.function):
         return
@@ -225,6 +236,9 @@ REFUSED = [
     (refused.default_is_live, "default_is_live()", LIVE + " Client"),
     (refused.helper_default_is_live, "default_is_live()", LIVE + " Client"),
     (refused.INSIDE["over_object"], "connection", "live object of the enclosing function.*Client"),
+    (refused.INSIDE["over_holder"], "holder", "builtins.dict, which holds one of .*Client"),
+    (refused.INSIDE["over_itself"], "endless", "live object of the enclosing function.*list"),
+    (refused.INSIDE["over_subclass"], "shouting", "live object of the enclosing function.*Shout"),
     (refused.INSIDE["assigns"], "total", "nonlocal"),
     (refused.INSIDE["default_is_object"], "connection", "variable of the enclosing function"),
     (refused.INSIDE["unbound"], "never", "has no value yet"),
