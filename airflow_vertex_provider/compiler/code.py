@@ -6,6 +6,8 @@ files and sends nothing.
 
 from __future__ import annotations
 
+import ast
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +15,7 @@ from types import MappingProxyType
 from airflow_vertex_provider import checks
 from airflow_vertex_provider.bundle import Bundle, BundleError, Packed, pack
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
+from airflow_vertex_provider.graph.code.project import Import, imports_in, own_modules
 from airflow_vertex_provider.graph.model import Graph, Task, TaskKind
 from airflow_vertex_provider.settings import PipelineSettings, TaskSettings
 
@@ -20,6 +23,7 @@ from airflow_vertex_provider.settings import PipelineSettings, TaskSettings
 NO_BUNDLES: Mapping[str, Bundle] = MappingProxyType({})
 #: Tasks that one message names.
 _NAMED = 3
+_LET_IN = "code_paths, and ignore files, that let it in"
 
 
 def pack_bundles(
@@ -55,11 +59,21 @@ def pack_bundles(
 
 
 def _module_problems(task: Task, packed: Packed) -> Iterator[Problem]:
-    """Find a function that would be imported from a module which the bundle does not hold."""
-    module = task.payload.get("module")
+    """Find modules of the author's own that a function needs and its bundle does not hold."""
+    payload = task.payload
+    module, function = payload.get("module"), payload.get("function")
     if module is not None and not packed.holds(module):
-        found = f"{task.payload.get('function')} of module {module!r}, which is not in the bundle"
-        yield Problem(task.id, "python_callable", found, "code_paths, and ignore files, that let it in")
+        found = f"{function} of module {module!r}, which is not in the bundle"
+        yield Problem(task.id, "python_callable", found, _LET_IN)
+        return
+    wanted = [] if module is None else [Import(module, (), "", 0)]
+    for line, text in payload.get("reached") or ():
+        body = ast.parse(textwrap.dedent(text)).body
+        wanted += imports_in(body, str(payload.get("file")), str(payload.get("package") or ""), line - 1)
+    missing = {name: found for item in wanted for name, found in own_modules(item) if not packed.holds(name)}
+    for name, by in missing.items():
+        needs = f"{function}, which needs {name!r} ({by.file}, line {by.line}), which is not in the bundle"
+        yield Problem(task.id, "python_callable", needs, _LET_IN)
 
 
 def placed_bundles(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from airflow_vertex_provider.graph.code.errors import CarryError
-from airflow_vertex_provider.graph.code.imports import imports_airflow, is_type_checking
+from airflow_vertex_provider.graph.code.imports import is_type_checking
 
 #: Parsed files kept; the DAG processor reads one file at a time.
 _FILES_KEPT = 32
@@ -58,7 +58,6 @@ class File:
 
     :param name: its path. :param lines: its text, as linecache has it.
     :param postponed: it says ``from __future__ import annotations``.
-    :param imports_airflow: it cannot be imported without Airflow.
     :param statements: its statements in order. :param binders: those that bind a name, :param touchers: those
         that change what a name stands for.
     :param functions: by name and first line, decorators included. :param classes: by qualified name.
@@ -67,7 +66,6 @@ class File:
     name: str
     lines: list[str]
     postponed: bool
-    imports_airflow: bool
     statements: list[Statement] = field(default_factory=list)
     binders: dict[str, list[Statement]] = field(default_factory=dict)
     touchers: dict[str, list[Statement]] = field(default_factory=dict)
@@ -138,7 +136,7 @@ def _parsed(name: str, lines: list[str], tree: ast.Module) -> File:
         and any(alias.name == "annotations" for alias in node.names)
         for node in tree.body
     )
-    file = File(name, lines, postponed, imports_airflow(tree.body))
+    file = File(name, lines, postponed)
     _add_statements(file, tree.body, ())
     for statement in file.statements:
         for bound in statement.binds:

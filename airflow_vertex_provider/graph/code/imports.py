@@ -50,19 +50,3 @@ def imports_of(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     ):
         for child in ast.iter_child_nodes(node):
             yield from imports_of(child)
-
-
-def imports_airflow(body: Iterable[ast.stmt]) -> bool:
-    """Say whether a module needs Airflow to be imported. An import in ``try`` is taken to be cared for."""
-    return any(
-        _needs_airflow(found) for node in body if not isinstance(node, ast.Try) for found in imports_of(node)
-    )
-
-
-def _needs_airflow(node: ast.Import | ast.ImportFrom) -> bool:
-    if isinstance(node, ast.Import):
-        return any(is_of_airflow(alias.name) and not offered(alias.name) for alias in node.names)
-    module = node.module or ""
-    return (
-        not node.level and is_of_airflow(module) and not offered(module, [alias.name for alias in node.names])
-    )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_vertex_provider.bundle import dag_folder
-from airflow_vertex_provider.graph.code.files import read_file
 from airflow_vertex_provider.graph.code.origin import Origin, is_dag_file, origin_of
+from airflow_vertex_provider.graph.code.project import airflow_import
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def how_to_load(function: types.FunctionType, mode: str) -> Loading:
     """Decide how ``function`` gets into its container. Runs at parse; the only place that decides.
 
     ``inline``: its text. ``image``: by the name of its module. ``bundle``: by the name of its module if
-    that is a module of the author's own which is no DAG file and does not import Airflow at its top; else
+    that is a module of the author's own which is no DAG file and can be imported without Airflow; else
     its text, which may then import own modules.
 
     :param mode: the setting ``code``.
@@ -43,7 +43,7 @@ def how_to_load(function: types.FunctionType, mode: str) -> Loading:
             and name != "__main__"
             and vars(sys.modules.get(name, object())).get("__name__") == name
             and origin_of(name) is Origin.OWN
-            and not read_file(function).imports_airflow
+            and airflow_import(name) is None
         )
         return Loading(module=name if by_name else None, own_modules=True)
     return Loading()

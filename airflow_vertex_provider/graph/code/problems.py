@@ -28,6 +28,11 @@ class Problem:
     way_out: str
 
 
+def is_of_a_dag(value: object) -> bool:
+    """Say whether an object stands for a task or its output."""
+    return type(value).__name__.endswith(("TaskDecorator", "XComArg"))
+
+
 def airflows(value: object) -> tuple[str, str] | None:
     """Say of an object of Airflow's what it is and what to do instead; ``None`` of any other."""
     kind = type(value)

@@ -34,7 +34,9 @@ from airflow_vertex_provider.graph.code.problems import (
     Problem,
     airflows,
     finding_problems,
+    is_of_a_dag,
 )
+from airflow_vertex_provider.graph.code.project import absolute, airflow_import
 from airflow_vertex_provider.graph.code.stale import changed_attributes, is_comparable, is_same, made
 from airflow_vertex_provider.runtime import entrypoint
 
@@ -151,7 +153,7 @@ class Reach:
         self.meaning[name] = value
         statements = self.scope.file.binders.get(name, [])
         imported = any(isinstance(item.node, ast.Import | ast.ImportFrom) for item in statements)
-        if not imported and self._is_airflows(name, value, code):
+        if (not imported or is_of_a_dag(value)) and self._is_airflows(name, value, code):
             return
         if not statements:
             self._take_star(name, value, code)
@@ -175,9 +177,9 @@ class Reach:
         if level:
             self.relative = True
         if level or origin_of(module) is Origin.OWN:
-            if self.loading.own_modules:
-                return None
             shown = "." * level + module
+            if self.loading.own_modules:
+                return self._airflow_problem(name, shown, line, names)
             return Problem(
                 name,
                 line,
@@ -199,6 +201,24 @@ class Reach:
                 "pass values as arguments; an image with Airflow can import it inside the function",
             )
         return None
+
+    def _airflow_problem(self, name: str, shown: str, line: int, names: list[str]) -> Problem | None:
+        """Return why a module of the author's own that the container has cannot be imported there."""
+        module = shown
+        if shown.startswith("."):
+            bare = shown.lstrip(".")
+            node = ast.ImportFrom(bare or None, [], len(shown) - len(bare))
+            module = absolute(node, str(self.scope.module.get("__package__") or ""))
+        found = airflow_import(module, names)
+        if found is None:
+            return None
+        return Problem(
+            name,
+            line,
+            f"is imported from {shown!r}, a module of your own that imports {found}, "
+            "and there is no Airflow in the container",
+            "move what is needed into a module without Airflow, or import Airflow inside its functions",
+        )
 
     def take_import(
         self, statement: Statement, node: ast.Import | ast.ImportFrom, name: str, rank: int = 0
@@ -260,7 +280,7 @@ class Reach:
             if not isinstance(node, ast.ImportFrom) or node.names[0].name != "*":
                 continue
             package = str(self.scope.module.get("__package__") or "")
-            full = _absolute(node, package)
+            full = absolute(node, package)
             source = sys.modules.get(full)
             if source is None or not _exports(source, name) or getattr(source, name) is not value:
                 continue
@@ -388,13 +408,6 @@ class Reach:
             for other in {node.id for node in ast.walk(item.node) if isinstance(node, ast.Name)}:
                 if is_comparable(self.scope.module.get(other)):
                     self._constants_of(other, statements)
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if not node.level:
-        return node.module or ""
-    parts = package.split(".")
-    return ".".join([*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])])
 
 
 def _exports(module: types.ModuleType, name: str) -> bool:

@@ -157,3 +157,39 @@ def test_an_image_without_the_module_or_the_name_says_so(project: Path) -> None:
     assert f'File "{raising}", line 3' in error["traceback"]
     assert "<frozen" not in error["traceback"].split("raising.py")[0]
     assert "<string>" not in error["traceback"]
+
+
+AIRFLOW_FURTHER_DOWN = {
+    "near": "from shop import rates\nimport middle\n\n\ndef use(x):\n    return middle.deep.VALUE + x\n",
+    "middle": "import deep\n",
+    "deep": "import os\nfrom airflow.sdk import Variable\nVALUE = 1\n",
+    "caring": "try:\n    from airflow.sdk import Variable\nexcept ImportError:\n    Variable = None\n\n\n"
+    "def care(x):\n    return x\n",
+    "shim": "from airflow.exceptions import AirflowSkipException\n\n\ndef skips(x):\n    return x\n",
+    "outer": "from near import use\nfrom caring import care\nfrom shim import skips\n"
+    "from airflow.sdk import task\nimport tasks\n\n\n"
+    "def reaches(x):\n    return use(x)\n\n\ndef cares(x):\n    return care(x) + skips(x)\n\n\n"
+    "@task\ndef other(x):\n    return x\n\n\ndef calls(x):\n    return tasks.other(x)\n",
+    "tasks": "from airflow.sdk import task\n\n\n@task\ndef other(x):\n    return x\n",
+}
+
+
+def test_airflow_behind_own_modules(project: Path) -> None:
+    for name, text in AIRFLOW_FURTHER_DOWN.items():
+        (project / f"{name}.py").write_text(text)
+    try:
+        outer, near = loaded("outer"), loaded("near")
+        assert carry_function(outer.cares, "bundle").module is None
+        assert carry_function(loaded("caring").care, "bundle").module == "caring"
+        assert carry_function(loaded("shim").skips, "bundle").module == "shim"
+        assert how_to_load(near.use, "bundle") == Loading(None, own_modules=True)
+        told = r"'use' \(line 1\) is imported from 'near', .* imports 'airflow.sdk' \(deep.py, line 2\)"
+        with pytest.raises(CarryError, match=told):
+            carry_function(outer.reaches, "bundle")
+        with pytest.raises(CarryError, match=r"'middle' \(line 2\) .*\(deep.py, line 2\)"):
+            carry_function(near.use, "bundle")
+        with pytest.raises(CarryError, match=r"'tasks' \(line 5\) .*\(tasks.py, line 1\)"):
+            carry_function(outer.calls, "bundle")
+    finally:
+        for name in AIRFLOW_FURTHER_DOWN:
+            sys.modules.pop(name, None)
