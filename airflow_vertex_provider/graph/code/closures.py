@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_vertex_provider.graph.code.constants import Expressions
-from airflow_vertex_provider.graph.code.files import Place, Statement, bound_by, collect, first_line
-from airflow_vertex_provider.graph.code.imports import imports_of, is_of_airflow
+from airflow_vertex_provider.graph.code.files import Place, Statement, bound_by, first_line
+from airflow_vertex_provider.graph.code.imports import is_of_airflow
 from airflow_vertex_provider.graph.code.names import line_of, names_read, names_read_at_once
 from airflow_vertex_provider.graph.code.problems import airflows, finding_problems
 from airflow_vertex_provider.graph.code.reach import Piece, Reach
@@ -72,7 +72,7 @@ class Closures:
     def follow(self, code: types.CodeType, cells: Mapping[str, types.CellType], place: Place | None) -> None:
         """Follow the names that a text looks up: variables of functions around it, and the module's names."""
         at_once = names_read_at_once(code)
-        around = _variables(place) if place is not None and place.outer else frozenset()
+        around = self._file.around(place.outer).variables if place is not None else frozenset()
         for name in sorted(names_read(code)):
             if name in cells:
                 self._cell(name, cells[name], code, place)
@@ -174,13 +174,7 @@ class Closures:
 
     def _import(self, name: str, place: Place | None) -> bool:
         """Take the import of an enclosing function that binds a name, if there is just one."""
-        found = [
-            item
-            for outer in (place.outer if place is not None else ())
-            for statement in outer.body
-            for item in imports_of(statement)
-            if name in map(bound_by, item.names)
-        ]
+        found = self._file.around(place.outer).imports.get(name, ()) if place is not None else ()
         if len(found) != 1:
             return False
         self._reach.take_import(Statement(found[0], 0, frozenset(), frozenset()), found[0], name, _IMPORTS)
@@ -230,7 +224,8 @@ class Closures:
             cells = {base.__name__: types.CellType(base) for base in kind.__bases__}
             cells |= {name: cell for name, cell in _cells_of(kind) if name not in (own, "__class__")}
             # What stands at the top of the file is no variable of a function.
-            cells = {name: cell for name, cell in cells.items() if name in _variables(place)}
+            variables = self._file.around(place.outer).variables
+            cells = {name: cell for name, cell in cells.items() if name in variables}
             self.follow(code, cells, place)
             self._reach.pieces.add(Piece(_NESTED, first, 0, text, code))
         return self._alias(name, own)
@@ -309,18 +304,6 @@ def _is_plain(value: object) -> bool:
     if type(value) in (list, tuple, set, frozenset):
         return all(map(_is_plain, value))  # type: ignore[call-overload]
     return type(value) in (*_ATOMS, *_DATES)
-
-
-def _variables(place: Place) -> frozenset[str]:
-    """Return the variables of the functions around a definition."""
-    names: set[str] = set()
-    for outer in place.outer:
-        args = outer.args
-        every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
-        names.update(item.arg for item in every if item is not None)
-        for statement in outer.body:
-            collect(statement, names, set())
-    return frozenset(names)
 
 
 def _cells_of(kind: type) -> Iterator[tuple[str, types.CellType]]:

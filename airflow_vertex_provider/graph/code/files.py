@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import linecache
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_vertex_provider.graph.code.errors import CarryError
-from airflow_vertex_provider.graph.code.imports import is_type_checking
+from airflow_vertex_provider.graph.code.imports import imports_of, is_type_checking
 
 #: Parsed files kept; the DAG processor reads one file at a time.
 _FILES_KEPT = 32
@@ -52,6 +52,17 @@ class Place:
     top: bool
 
 
+@dataclass(frozen=True)
+class Around:
+    """What functions around a definition bind.
+
+    :param variables: their names. :param imports: by the names that imports in them bind.
+    """
+
+    variables: frozenset[str]
+    imports: Mapping[str, Sequence[ast.Import | ast.ImportFrom]]
+
+
 @dataclass(eq=False)
 class File:
     """A parsed file.
@@ -71,6 +82,13 @@ class File:
     touchers: dict[str, list[Statement]] = field(default_factory=dict)
     functions: dict[tuple[str, int], Place] = field(default_factory=dict)
     classes: dict[str, list[Place]] = field(default_factory=dict)
+    _around: dict[tuple[_Function, ...], Around] = field(default_factory=dict)
+
+    def around(self, outer: tuple[_Function, ...]) -> Around:
+        """Return what functions bind; found out once, for many members stand in the same ones."""
+        if outer not in self._around:
+            self._around[outer] = _around(outer)
+        return self._around[outer]
 
     def text(self, node: ast.stmt, first: int | None = None) -> str:
         """Return the text of a statement: whole lines where it has them for itself.
@@ -181,6 +199,21 @@ def _add_places(
         elif isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
             inside = top and isinstance(node, ast.With | ast.AsyncWith)
             _add_places(file, ast.iter_child_nodes(node), path, outer, top=inside)
+
+
+def _around(outer: Iterable[_Function]) -> Around:
+    variables: set[str] = set()
+    imports: dict[str, list[ast.Import | ast.ImportFrom]] = {}
+    for function in outer:
+        args = function.args
+        every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
+        variables.update(item.arg for item in every if item is not None)
+        for statement in function.body:
+            collect(statement, variables, set())
+            for found in imports_of(statement):
+                for name in {bound_by(alias) for alias in found.names}:
+                    imports.setdefault(name, []).append(found)
+    return Around(frozenset(variables), imports)
 
 
 def collect(node: ast.AST, binds: set[str], touches: set[str]) -> None:
