@@ -150,6 +150,28 @@ def texts(field: str, value: Any) -> list[str]:
     return list(value)
 
 
+def requirements(field: str, value: Any) -> list[str]:
+    """Accept requirements as pip takes them: a list of texts, none of which is an option of pip."""
+    for index, item in enumerate(texts(field, value)):
+        if not is_template(item) and (item.lstrip().startswith("-") or "\n" in item):
+            raise VertexSettingsError(
+                f"{field}[{index}]",
+                item,
+                "one requirement, without options of pip; pip_index_urls and pip_no_deps are settings",
+            )
+    return list(value)
+
+
+def addresses(field: str, value: Any) -> list[str]:
+    """Accept a list of addresses: texts without blanks, none of which is an option of pip."""
+    for index, item in enumerate(texts(field, value)):
+        if not is_template(item) and (item.startswith("-") or re.search(r"\s", item)):
+            raise VertexSettingsError(
+                f"{field}[{index}]", item, 'the address of an index, such as "https://host/simple"'
+            )
+    return list(value)
+
+
 def literal_texts(field: str, value: Any) -> list[str]:
     """Accept a list of strings that are not empty and no templates: what they say is needed at parse."""
     for index, item in enumerate(texts(field, value)):

@@ -286,6 +286,7 @@ def test_a_level_is_kept_as_plain_checked_data() -> None:
             "packages": ("numpy",),
             "enable_caching": "{{ params.cache }}",
             "env": {"A": "{{ ds }}"},
+            "pip_index_urls": ("https://{{ params.host }}/{{ params.path }}",),
             "resources": None,
         }
     )
@@ -295,6 +296,7 @@ def test_a_level_is_kept_as_plain_checked_data() -> None:
         "packages": ["numpy"],
         "enable_caching": "{{ params.cache }}",
         "env": {"A": "{{ ds }}"},
+        "pip_index_urls": ["https://{{ params.host }}/{{ params.path }}"],
     }
     assert task_level(level) == level
 
@@ -310,6 +312,15 @@ def test_a_level_is_kept_as_plain_checked_data() -> None:
         ({"packages": "numpy"}, "packages"),
         ({"packages": ["numpy", ""]}, "packages[1]"),
         ({"packages": "{{ params.packages }}"}, "packages"),
+        ({"packages": ["numpy", "--index-url https://index"]}, "packages[1]"),
+        ({"packages": [" -r requirements.txt"]}, "packages[0]"),
+        ({"packages": ["numpy\npandas"]}, "packages[0]"),
+        ({"pip_index_urls": "https://index"}, "pip_index_urls"),
+        ({"pip_index_urls": ["https://index", "--trusted-host x"]}, "pip_index_urls[1]"),
+        ({"pip_index_urls": ["https://a https://b"]}, "pip_index_urls[0]"),
+        ({"wheel_cache": "/tmp/wheels"}, "wheel_cache"),
+        ({"pip_no_deps": "maybe"}, "pip_no_deps"),
+        ({"value_limit": 0}, "value_limit"),
         ({"enable_caching": "maybe"}, "enable_caching"),
         ({"env": "{{ params.env }}"}, "env"),
         ({"env": {"A": ""}}, "env.A"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,6 +84,15 @@ def cached(container: Container) -> list[Path]:
     return files
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an index and the cache that a first task filled from it; to be copied."""
+    root = tmp_path_factory.mktemp("filled")
+    ended = Container(root).run(cached_config(Container(root), make_index(root)), PIP_CONFIG_FILE=os.devnull)
+    assert ended.value() == ["installed", True]
+    return root
+
+
 class TestWheelCache:
     @pytest.mark.parametrize("version", PYTHONS)
     def test_what_was_fetched_once_needs_no_index(self, tmp_path: Path, version: str) -> None:
@@ -103,9 +113,11 @@ class TestWheelCache:
         assert "all of it came from the wheel cache gs://bucket/wheels" in second.stdout
 
     @pytest.mark.parametrize("content", [b"", b"no wheel at all"], ids=["empty", "text"])
-    def test_a_damaged_wheel_is_said_and_renewed(self, container: Container, content: bytes) -> None:
-        config = cached_config(container, make_index(container.root))
-        container.run(config, PIP_CONFIG_FILE=os.devnull)
+    def test_a_damaged_wheel_is_said_and_renewed(
+        self, container: Container, filled: Path, content: bytes
+    ) -> None:
+        shutil.copytree(filled, container.root, dirs_exist_ok=True)
+        config = cached_config(container, (container.root / "index").as_uri())
         (wheel,) = cached(container)
         good = wheel.read_bytes()
         wheel.write_bytes(content)
