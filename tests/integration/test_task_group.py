@@ -206,6 +206,8 @@ def test_run_made_again_with_the_same_id_runs_again(
         assert airflow.wait_for_run("vertex_gate", "again") == "success"
         assert airflow.xcom("vertex_gate", "again", "g.waits") == str(gate)
         jobs.append(airflow.xcom("vertex_gate", "again", "g.submit_pipeline"))
+        # Late news of this run's task would otherwise be taken for the next one's, and fail it.
+        airflow.wait_for_executor("vertex_gate", "again", "g.submit_pipeline", times=number)
         airflow.request("DELETE", "dags/vertex_gate/dagRuns/again")
     assert jobs[0] != jobs[1]
 

@@ -242,6 +242,23 @@ class AirflowDeployment(AirflowApi):
         """Return the process of a component, for its pid or its output."""
         return self._processes[component]
 
+    def wait_for_executor(self, dag_id: str, run_id: str, task_id: str, *, times: int = 1) -> None:
+        """Wait until the scheduler has heard from its executor that a task's process ended.
+
+        That comes after the task's state, and names the task instance by its ids alone: in Airflow 3.3 it
+        fails a task instance of the same ids, of a run that was deleted and made again meanwhile.
+
+        :param times: how many such ends there were, over all runs of this id.
+        """
+        key = f"dag_id={dag_id!r}, task_id={task_id!r}, run_id={run_id!r},"
+
+        def heard() -> bool:
+            log = self._processes["scheduler"].log.read_text(errors="replace")
+            events = [line for line in log.splitlines() if "Received executor event" in line and key in line]
+            return sum("success" in line or "failed" in line for line in events) >= times
+
+        self.wait_until(heard, 60, f"the executor's end of {task_id} in {run_id} of {dag_id}")
+
     def _wait_healthy(self, components: Iterable[str], since: datetime) -> None:
         for name in components:
             wait_until(
