@@ -1183,13 +1183,19 @@ def use_artifacts(config: dict[str, Any], inputs: dict[str, Any], value: Any, fo
     names, written = config["artifacts"], {}
     if config.get("multiple_outputs") and isinstance(value, dict) and set(value) & set(names):
         raise TypeError(
-            "found keys of the value that artifacts have too: %s" % sorted(set(value) & set(names))
+            "found keys of the value that artifacts have too: %s; allowed with multiple_outputs, which a "
+            "dict as return annotation switches on: other keys" % sorted(set(value) & set(names))
         )
     for name, title in names.items():
         text = SKIPPED
         if value is not NOT_RUN:
             made = inputs["$"]["$made"][name]
-            found = {"uri": address(made.uri), "metadata": plain(made.metadata, name + ".metadata")}
+            if not isinstance(made.uri, str) or not isinstance(made.metadata or {}, dict):
+                raise VertexRuntimeError(
+                    "%s: found uri %.60r and metadata %.60r; allowed: a text and a dict"
+                    % (name, made.uri, made.metadata)
+                )
+            found = {"uri": address(made.uri), "metadata": plain(made.metadata or {}, name + ".metadata")}
             written[name] = {"artifacts": [dict(found, name=made.name)]}
             text = encode(dict(found, type=title))
             if name in config.get("linked", ()) and argument_cost(text) > config["inline_limit"]:

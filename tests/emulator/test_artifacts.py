@@ -315,9 +315,13 @@ def test_outer_values_and_failures(client: Client) -> None:
         given = [{"uri": "gs://bucket/a/b", "type": "system.Model", "metadata": {"x": 1}}, "gs://bucket/c"]
         for number, value in enumerate(given):
             name_of.override(task_id=f"given_{number}")(value)
-        broken()
+        lost = broken()["metrics"]
+        weigh.override(task_id="late", trigger_rule="all_done")(lost)
+        echo("late_container", lost, trigger_rule="all_done")
 
     job = client.run(compiled(fill))
+    assert protocol.decode(outputs(job, "late")["Output"]) is None
+    assert outputs(job, "late-container")["Output"] == "--at=null null"
     assert protocol.decode(outputs(job, "given-0")["Output"]) == ["gs://bucket/a/b", "system.Model", {"x": 1}]
     assert protocol.decode(outputs(job, "given-1")["Output"]) == ["gs://bucket/c", "system.Model", {}]
     assert "metrics.metadata.loss: found nan" in tasks(job)["broken"]["error"]["message"]
@@ -331,3 +335,45 @@ def name_of(model: Input[Model]) -> Any:
 @task.vertex
 def broken(metrics: Output[Metrics]) -> None:
     metrics.log_metric("loss", float("nan"))
+
+
+@task.vertex
+def second_time_lucky(model: Output[Model]) -> Any:
+    import os
+    from pathlib import Path
+
+    import pandas
+
+    frame = pandas.DataFrame({"a": [1, 2]})
+    mark = Path(os.environ["AIRFLOW_VERTEX_GCS_ROOT"], "bucket", "tried")
+    if not mark.exists():
+        mark.write_text("")
+        Path(model.path).write_text("first")
+        model.metadata["lost"] = True
+        return [frame, object()]
+    Path(model.path).write_text("second")
+    model.metadata["number"] = 2
+    return {"same": [frame * 2, (frame,)], "again": frame}
+
+
+@task
+def seen(value: Any, model: Any) -> Any:
+    from pathlib import Path
+
+    twice, (once,) = value["same"]
+    numbers = [frame["a"].tolist() for frame in (twice, once, value["again"])]
+    return [numbers, Path(model.path).read_text(), model.metadata]
+
+
+def test_a_later_attempt_leaves_all_of_its_own(client: Client) -> None:
+    def fill() -> None:
+        made = second_time_lucky.override(retries=1)()
+        seen(made, made["model"])
+
+    job = client.run(compiled(fill))
+    assert errors(job) == {}
+    assert protocol.decode(outputs(job, "seen")["Output"]) == [
+        [[2, 4], [1, 2], [1, 2]],
+        "second",
+        {"number": 2},
+    ]

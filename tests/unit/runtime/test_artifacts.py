@@ -244,7 +244,9 @@ def test_an_artifact_of_a_component_comes_without_text(container: Container) -> 
         ('metrics.log_metric("loss", float("inf"))', "metrics.metadata.loss: found inf, of type float"),
         ('metrics.metadata["a"] = [1, {"b": object}]', "metrics.metadata.a[1].b: found <class 'object'>"),
         ('metrics.metadata["a"] = b"x"', "metrics.metadata.a: found b'x', of type bytes"),
-        ("return {'metrics': 1}", "found keys of the value that artifacts have too: ['metrics']"),
+        ("return {'metrics': 1}", "found keys of the value that artifacts have too: ['metrics']; allowed"),
+        ("metrics.metadata = [1]", "metrics: found uri 'gs://bucket/job/task_1/metrics' and metadata [1]"),
+        ("metrics.uri = None", "metrics: found uri None and metadata {}; allowed: a text and a dict"),
     ],
 )
 def test_what_cannot_be_left(container: Container, line: str, message: str) -> None:
