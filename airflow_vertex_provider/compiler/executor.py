@@ -15,7 +15,15 @@ from airflow_vertex_provider.bundle import Bundle
 from airflow_vertex_provider.compiler import custom_job
 from airflow_vertex_provider.exceptions import Problem
 from airflow_vertex_provider.graph import serializers as serialising
-from airflow_vertex_provider.graph.model import RETURN_OUTPUT, TEXT_OUTPUT, FromConstant, Task, TaskKind
+from airflow_vertex_provider.graph.model import (
+    RETURN_OUTPUT,
+    TEXT_OUTPUT,
+    FromConstant,
+    FromItem,
+    FromOutput,
+    Task,
+    TaskKind,
+)
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.settings import INSTALLATION_KEYS, PipelineSettings, Resources, TaskSettings
 
@@ -241,8 +249,12 @@ def _config(
         **serialising.configuration(
             settings.serializers,
             serializers,
-            writes=task.kind is TaskKind.PYTHON and bool(task.outputs) and not task.payload.get("silent"),
-            reads=calls and bool(task.inputs),
+            writes=task.kind is TaskKind.PYTHON
+            and bool(task.outputs)
+            and not (task.payload.get("silent") or task.payload.get("branch"))
+            and serialising.may_return_objects(task.payload.get("source")),
+            # What only a run knows is JSON: an object of another group comes as a dict.
+            reads=calls and any(isinstance(item, FromOutput | FromItem) for item in task.inputs.values()),
         ),
     }
 

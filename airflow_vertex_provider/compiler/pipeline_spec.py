@@ -19,10 +19,12 @@ from airflow_vertex_provider.bundle import Bundle
 from airflow_vertex_provider.compiler import component, custom_job, executor
 from airflow_vertex_provider.compiler.code import NO_BUNDLES, missing_bundles
 from airflow_vertex_provider.compiler.placement import Placed, Placement
-from airflow_vertex_provider.compiler.wiring import Const, component_ports
+from airflow_vertex_provider.compiler.wiring import Const, ItemField, Out, Ref, component_ports
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
 from airflow_vertex_provider.graph.model import (
+    RETURN_OUTPUT,
     FromConstant,
+    FromItem,
     FromOutput,
     FromParameter,
     Graph,
@@ -227,11 +229,8 @@ def _build(
 def _as_run(placement: Placement, placed: Placed) -> Task:
     """Return the task as its container sees it: with the inputs and the configuration its place gives it."""
     leaf, task = placed.leaf, placed.task
-    inputs: dict[str, Source] = {
-        name: FromConstant(str(ref.value)) if isinstance(ref, Const) else FromParameter(name)
-        for name, ref in leaf.inputs.items()
-    }
-    inputs.update({name: FromParameter(name) for name in placed.extra.get("from_handoff", {})})
+    inputs = {name: _source(name, ref) for name, ref in leaf.inputs.items()}
+    inputs.update({name: FromOutput(name, RETURN_OUTPUT) for name in placed.extra.get("from_handoff", {})})
     payload: dict[str, Any]
     if placed.role == "mark":
         payload = mark_config(task=task.id, outputs=placed.extra["outputs"])
@@ -251,6 +250,15 @@ def _as_run(placement: Placement, placed: Placed) -> Task:
         retry=leaf.retry,
         timeout=task.timeout if placed.role == "member" else None,
     )
+
+
+def _source(name: str, ref: Ref) -> Source:
+    """Return what a container has to know of where its input comes from."""
+    if isinstance(ref, Const):
+        return FromConstant(str(ref.value))
+    if isinstance(ref, Out):
+        return FromOutput(ref.leaf, ref.output)
+    return FromItem(ref.field) if isinstance(ref, ItemField) else FromParameter(name)
 
 
 def _settings_of(placed: Placed, settings: Mapping[str, TaskSettings]) -> TaskSettings:

@@ -6,8 +6,10 @@ Those of this package are in the entry point; those of others are found by entry
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.metadata
+import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,6 +119,44 @@ def configuration(
     if own:
         result["serializers"] = {name: third_party().carried[name][1] for name in sorted(own)}
     return result
+
+
+def may_return_objects(source: str | None) -> bool:
+    """Tell whether a function's text leaves open that it returns something beyond JSON. Runs at submit.
+
+    A task for which it is settled carries no serialiser. Only plain functions are looked at: what a decorator
+    makes of one, or a module that travels otherwise, is not known here.
+    """
+    try:
+        (function,) = ast.parse(textwrap.dedent(source or "")).body
+    except (SyntaxError, ValueError):
+        return True
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or function.decorator_list:
+        return True
+    return any(map(_returns_object, function.body))
+
+
+def _returns_object(node: ast.AST) -> bool:
+    if isinstance(node, ast.Yield | ast.YieldFrom):
+        return True
+    if isinstance(node, ast.Return):
+        allowed = (
+            ast.Constant | ast.JoinedStr | ast.FormattedValue | ast.Dict | ast.List | ast.Tuple | ast.Set
+        )
+        return any(not isinstance(item, allowed) for item in _shown(node.value))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        return False
+    return any(map(_returns_object, ast.iter_child_nodes(node)))
+
+
+def _shown(node: ast.AST | None) -> Iterator[ast.AST]:
+    """Yield an expression and what it shows: the items of its displays."""
+    if node is not None:
+        yield node
+    if isinstance(node, ast.Dict | ast.List | ast.Tuple | ast.Set):
+        for item in ast.iter_child_nodes(node):
+            if not isinstance(item, ast.expr_context):
+                yield from _shown(item)
 
 
 def _form(name: str) -> tuple[tuple[str, ...], str]:

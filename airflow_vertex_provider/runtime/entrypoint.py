@@ -826,14 +826,14 @@ def resolve(node: Any, inputs: dict[str, Any]) -> Any:
         return {key: resolve(item, inputs) for key, item in node.items()}
     if form == "$lit":
         return untag(node[form])
-    function = resolve_input if form == "$in" else part("node_" + form[1:])
+    function = part("node_" + form[1:])
     if not function:
         raise VertexRuntimeError("unknown node %r" % form)
     return function(node, inputs)
 
 
-def resolve_input(node: dict[str, Any], inputs: dict[str, Any], missing: Any = None) -> Any:
-    """Return the value of an input; of a list of texts, as a loop's tasks leave it, what they pushed.
+def node_in(node: dict[str, Any], inputs: dict[str, Any], missing: Any = None) -> Any:
+    """``{"$in": input}``: an input; of a list of texts, as a loop's tasks leave it, what they pushed.
 
     :param missing: stands for a value that Airflow would have pushed nothing of.
     """
@@ -843,7 +843,7 @@ def resolve_input(node: dict[str, Any], inputs: dict[str, Any], missing: Any = N
         return text
     find = inputs.get("$find", Apart)
     if isinstance(text, list) and not node.get("text"):
-        values = [resolve_input(node, {name: item, "$find": find}, ABSENT) for item in text]
+        values = [node_in(node, {name: item, "$find": find}, ABSENT) for item in text]
         return [value for value in values if value is not ABSENT]
     if not isinstance(text, str):
         raise VertexRuntimeError(

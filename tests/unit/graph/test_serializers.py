@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import sys
 import textwrap
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, task
 
 from airflow_vertex_provider import VertexContainerOperator, VertexTaskGroup, compile_group
@@ -66,8 +69,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @task
-def plain() -> int:
-    return 1
+def plain() -> list[int]:
+    return list(range(3))
 
 
 def compiled(build: Any, **settings: Any) -> dict[str, dict[str, Any]]:
@@ -173,6 +176,106 @@ def test_what_one_task_may_write_every_task_can_read(path: Path) -> None:
     }
     for name in ("shell", "silent"):
         assert found[name].keys().isdisjoint({"writers", "readers", "serializers"})
+
+
+def of_text(tmp: Any = None) -> Any:
+    def inner() -> Any:
+        return tmp
+
+    if inner():
+        return f"{tmp!r:>{10}}"
+    return None
+
+
+def of_displays() -> Any:
+    return {"a": [1, (2.5, None)], "b": {"c", "d"}}
+
+
+def of_nothing() -> None: ...
+
+
+def of_a_name(value: Any) -> Any:
+    return [1, {"a": value}]
+
+
+def of_a_key(value: Any) -> Any:
+    return {value: 1}
+
+
+def of_a_spread(value: Any) -> Any:
+    return {**value}
+
+
+def of_a_star(value: Any) -> Any:
+    return [*value]
+
+
+def of_an_early_name(value: Any) -> Any:
+    for item in value:
+        with item as found:
+            return found
+    return 1
+
+
+def of_a_generator(value: Any) -> Any:
+    found = yield 1
+    return found
+
+
+async def of_an_asynchronous_generator(value: Any) -> Any:
+    yield value
+
+
+def doubled(function: Any) -> Any:
+    @functools.wraps(function)
+    def twice() -> Any:
+        return [function()] * 2
+
+    return twice
+
+
+@doubled
+def of_a_decorator() -> Any:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("function", "carries"),
+    [
+        (of_text, False),
+        (of_displays, False),
+        (of_nothing, False),
+        (of_a_name, True),
+        (of_a_key, True),
+        (of_a_spread, True),
+        (of_a_star, True),
+        (of_an_early_name, True),
+        (of_a_generator, True),
+        (of_an_asynchronous_generator, True),
+        (of_a_decorator, True),
+    ],
+    ids=lambda item: getattr(item, "__name__", ""),
+)
+def test_what_returns_constants_carries_no_serialiser(function: Any, carries: bool) -> None:
+    given = {"value": 1} if "value" in inspect.signature(function).parameters else {}
+
+    def build() -> None:
+        PythonOperator(task_id="made", python_callable=function, op_kwargs=given)
+
+    assert ("writers" in compiled(build)["made"]) is carries
+
+
+def test_who_takes_values_of_runs_alone_carries_no_reader() -> None:
+    @task
+    def take(value: Any) -> Any:
+        return value
+
+    def build() -> None:
+        take.override(task_id="of_run")("{{ params }}")
+        take.override(task_id="of_task")(take.override(task_id="of_constant")(1))
+        take.override(task_id="of_loop").expand(value=[1, 2])
+
+    assert {name for name, config in compiled(build).items() if "readers" in config} == {"of-task", "of-loop"}
 
 
 def points() -> Any:
