@@ -17,6 +17,9 @@ LIVE = (
 HERE = "pass it as an argument, or read it inside the function, where the container's own is meant"
 LITERAL = "write its value out, or compute it inside the function; code='image' imports the whole file"
 
+#: Way out for a loop's variable, which a function would find with its last value.
+DEFAULT = "take it as a default argument, {name}={name}, pass it as an argument, or write its value out"
+
 
 @dataclass(frozen=True)
 class Problem:

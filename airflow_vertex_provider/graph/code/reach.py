@@ -28,6 +28,7 @@ from airflow_vertex_provider.graph.code.names import (
 from airflow_vertex_provider.graph.code.origin import Origin, origin_of
 from airflow_vertex_provider.graph.code.problems import (
     CHANGED,
+    DEFAULT,
     HERE,
     LITERAL,
     LIVE,
@@ -119,7 +120,12 @@ class Reach:
     def finish(self) -> list[Problem]:
         """Return all problems, in the order of their lines."""
         left = [problem for problem in self._unbound if problem.name not in self._made]
-        return sorted({*self.problems, *left}, key=lambda item: (item.line, item.name))
+        found = sorted({*self.problems, *left}, key=lambda item: (item.line, item.name))
+        # One of many loops over the same variable says it all.
+        told: dict[tuple[str, str], Problem] = {}
+        for item in found:
+            told.setdefault((item.name, item.what), item)
+        return list(told.values())
 
     def ordered(self) -> list[Piece]:
         """Return what travels, in the order it runs in."""
@@ -263,6 +269,14 @@ class Reach:
                             "is imported for type checkers alone",
                             "import it outside of 'if TYPE_CHECKING:' too, or inside the function",
                         )
+        later = self.scope.file.binders.get(name)
+        if later:
+            return Problem(
+                name,
+                line,
+                f"has no value yet: line {later[0].line}, which binds it, runs after the group is closed",
+                "move it above the group's 'with' block",
+            )
         return Problem(
             name, line, "is bound nowhere", "define it before the group ends, or inside the function"
         )
@@ -366,7 +380,8 @@ class Reach:
             yield from self._block_faults(node, name, look)
         elif not isinstance(node, ast.Delete):
             kind = type(node).__name__.removeprefix("Async").lower()
-            yield Problem(name, statement.line, f"is bound by a {kind!r} statement, at run time", LITERAL)
+            way_out = DEFAULT.format(name=name) if kind in ("for", "while") else LITERAL
+            yield Problem(name, statement.line, f"is bound by a {kind!r} statement, at run time", way_out)
 
     def _block_faults(self, block: ast.If | ast.Try, name: str, look: Expressions) -> Iterator[Problem]:
         if isinstance(block, ast.If):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_vertex_provider.exceptions import VertexGroupError
 from airflow_vertex_provider.graph.code import CarryError, carry_function
 from airflow_vertex_provider.runtime import protocol
 from tests.unit.graph.code import authors_dags, authors_match, authors_postponed
@@ -98,3 +101,50 @@ def test_an_older_python_names_what_it_cannot_read(version: str) -> None:
     (answer,) = run_batch(python, [config_of(carry_function(authors_match.matched), [], {})])
     assert answer["type"] == "SyntaxError"
     assert f"read by Python {version}" in answer["message"]
+
+
+LATE = """
+from airflow.sdk import DAG, task
+from airflow_vertex_provider import VertexTaskGroup
+
+with DAG("late", schedule=None):
+    with VertexTaskGroup("g", location="europe-west4", pipeline_root="gs://bucket/root"):
+
+        @task
+        def member():
+            return below() + LOWER
+
+        member()
+
+
+def below():
+    return 1
+
+
+LOWER = 2
+"""
+LOOPS = """
+for turn in range(2):
+    pass
+for turn in range(3):
+    def member():
+        return turn
+"""
+
+
+def test_what_stands_below_the_group_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(LATE)
+    with pytest.raises(VertexGroupError) as caught:
+        runpy.run_path(str(tmp_path / "late.py"))
+    text = str(caught.value)
+    assert "'below' (line 10) has no value yet: line 15, which binds it, runs after the group" in text
+    assert "'LOWER' (line 10) has no value yet: line 19" in text
+    assert "above the group's 'with' block" in text
+
+
+def test_a_loops_variable_is_told_once_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "loops.py").write_text(LOOPS)
+    member = runpy.run_path(str(tmp_path / "loops.py"))["member"]
+    with pytest.raises(CarryError, match="a default argument, turn=turn") as caught:
+        carry_function(member)
+    assert caught.value.names == [("turn", 2)]
