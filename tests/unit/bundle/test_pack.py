@@ -89,6 +89,9 @@ LEFT_OUT = [
     "my-credentials-2.json", "credentials", "client_secret_12.json", "acme-service-account-prod.json",
     "service_account.json", "ServiceAccount.json", "secrets.yaml", "secret.toml", "secrets.py", "x.tfstate",
     "terraform.tfvars", "kubeconfig", "airflow.cfg", "simple_auth_manager_passwords.json.generated",
+    "prod.env.bak", "key.pem.bak", "server.key.old", "credentials.yaml", "aws_credentials",
+    "prod.secrets.yaml", "my_secret.json", "secret_key.txt", "db_passwords.yml", "connections.yaml", "variables.json",
+    "pgpass.conf", "airflow.db", "airflow.db-wal", "webserver_config.py", "kubeconfig.yaml", "config/my.cnf", "htpasswd",
     ".git/config", ".gitignore", "__pycache__/a.pyc", "p/__pycache__/b.cpython-311.pyc", "old.pyc", "old.pyo",
 ]  # fmt: skip
 
@@ -102,6 +105,12 @@ def test_never_packed(tmp_path: Path, name: str) -> None:
     assert names(tmp_path) == ["ok.py"]
     (tmp_path / "link.txt").symlink_to(name)
     assert b"password" not in pack(tmp_path).data
+
+
+@pytest.mark.parametrize("name", ["credentials.py", "password_rules.py", "connections.py", "keys/by.csv"])
+def test_code_about_secrets_is_packed(tmp_path: Path, name: str) -> None:
+    lay(tmp_path, {name: ""})
+    assert names(tmp_path) == [name]
 
 
 def test_hidden(tmp_path: Path) -> None:
