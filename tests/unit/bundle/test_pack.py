@@ -90,8 +90,9 @@ LEFT_OUT = [
     "service_account.json", "ServiceAccount.json", "secrets.yaml", "secret.toml", "secrets.py", "x.tfstate",
     "terraform.tfvars", "kubeconfig", "airflow.cfg", "simple_auth_manager_passwords.json.generated",
     "prod.env.bak", "key.pem.bak", "server.key.old", "credentials.yaml", "aws_credentials",
-    "prod.secrets.yaml", "my_secret.json", "secret_key.txt", "db_passwords.yml", "connections.yaml", "variables.json",
-    "pgpass.conf", "airflow.db", "airflow.db-wal", "webserver_config.py", "kubeconfig.yaml", "config/my.cnf", "htpasswd",
+    "prod.secrets.yaml", "my_secret.json", "secret_key.txt", "db_passwords.yml", "connections.yaml",
+    "variables.json", "pgpass.conf", "airflow.db", "airflow.db-wal", "webserver_config.py", "kubeconfig.yaml",
+    "config/my.cnf", "htpasswd",
     ".git/config", ".gitignore", "__pycache__/a.pyc", "p/__pycache__/b.cpython-311.pyc", "old.pyc", "old.pyo",
 ]  # fmt: skip
 
