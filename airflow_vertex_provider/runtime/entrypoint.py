@@ -550,6 +550,8 @@ def open_file(config: dict[str, Any], content: Any) -> Any:
             hint = ""
             if isinstance(error, ImportError):
                 hint = "; this task's image lacks a library: another image, or packages=[...], brings it"
+            elif content["type"][:9] == "__main__.":
+                hint = "; a class of the DAG's file reaches only functions that name it"
             raise ProtocolError(
                 "the serialiser %r cannot read the %s in %s: %s: %s%s"
                 % (name, content["type"], uri, type(error).__name__, error, hint)

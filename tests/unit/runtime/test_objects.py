@@ -370,6 +370,32 @@ def test_anything_travels_where_a_serialiser_for_it_is_named(container: Containe
     )
 
 
+class Net:
+    """A class of the author's file."""
+
+    layers = 3
+
+
+def of_the_file() -> Any:
+    return Net()
+
+
+def unaware(value: Any) -> Any:
+    return value.layers
+
+
+def aware(value: Any) -> Any:
+    return isinstance(value, Net) and value.layers
+
+
+def test_a_class_of_the_file_reaches_functions_that_name_it(container: Container) -> None:
+    text = give(container, of_the_file, ["pickle"]).text()
+    assert take(container, text, aware, ["pickle"]).value() == 3
+    told = take(container, text, unaware, ["pickle"]).error()["message"]
+    assert "Can't get attribute 'Net'" in told
+    assert told.endswith("a class of the DAG's file reaches only functions that name it")
+
+
 def test_what_has_a_form_of_its_own_is_not_pickled(container: Container) -> None:
     text = give(container, twice, ["pickle"]).text()
     assert {item["$file"]["as"] for item in [json.loads(text)["a"], *json.loads(text)["b"]]} == {"numpy"}
