@@ -75,6 +75,21 @@ class TestEnds:
     def test_success(self) -> None:
         assert finish(self.mirror(), ended({"a": 1})) == ({"a": 1}, {"vertex_logs_url": "l"})
 
+    def test_objects_and_artifacts_are_small_dicts(self) -> None:
+        file = {"uri": "gs://bucket/root/v.npy", "sha256": "0" * 64, "size": 80, "as": "numpy"}
+        told = {"type": "numpy.ndarray", "metadata": {"shape": [3]}}
+        model = {"uri": "gs://bucket/root/model", "type": "system.Model", "metadata": {"a": 1}}
+        outcome = Outcome(
+            succeeded=True,
+            message="ended",
+            value_text=json.dumps({"deep": [{"$file": {**file, **told}}, {"$tuple": [1]}]}),
+            artifact_texts={"model": protocol.encode(model)},
+        )
+        value, pushed = finish(self.mirror(), outcome)
+        shown = {"uri": file["uri"], "type": told["type"], "metadata": {"shape": [3], "size": 80}}
+        assert value == {"deep": [shown, (1,)]}
+        assert pushed == {"vertex_logs_url": "l", "model": model}
+
     def test_skip(self) -> None:
         with pytest.raises(AirflowSkipException, match="was skipped"):
             finish(self.mirror(), skipped_outcome("it was skipped"))
