@@ -47,6 +47,8 @@ CONTEXT_GETTER = "get_current_context"
 _PROVIDED = frozenset({"__name__", "__builtins__", "__annotations__", "__debug__"})
 #: Names of a module that say where it lies.
 _OF_A_MODULE = frozenset({"__file__", "__spec__", "__loader__", "__package__", "__path__", "__cached__"})
+#: Statements that make no value as they run: deletions, and ``type X = ...`` where Python has it.
+_EVALUATED_LATER: tuple[type[ast.stmt], ...] = (ast.Delete, getattr(ast, "TypeAlias", ast.Delete))
 
 
 @dataclass(frozen=True)
@@ -378,7 +380,7 @@ class Reach:
             yield from finding_problems(name, look.strict(node) if strict else look.relaxed(node))
         elif isinstance(node, ast.If | ast.Try):
             yield from self._block_faults(node, name, look)
-        elif not isinstance(node, ast.Delete):
+        elif not isinstance(node, _EVALUATED_LATER):
             kind = type(node).__name__.removeprefix("Async").lower()
             way_out = DEFAULT.format(name=name) if kind in ("for", "while") else LITERAL
             yield Problem(name, statement.line, f"is bound by a {kind!r} statement, at run time", way_out)

@@ -103,7 +103,7 @@ class Writer:
             return f"{_named(kind)}({value.template!r})"
         if kind is re.Pattern:
             return f"{_named(re.compile)}({value.pattern!r}, {value.flags})"
-        if isinstance(value, logging.Logger) and logging.getLogger(value.name) is value:
+        if kind in (logging.Logger, logging.RootLogger) and logging.getLogger(value.name) is value:
             return f"{_named(logging.getLogger)}({self._logger(value.name)})"
         if kind is datetime.datetime or kind is datetime.time:
             return self._moment(kind, value)

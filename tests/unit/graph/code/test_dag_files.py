@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,33 @@ def test_a_loops_variable_is_told_once_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(CarryError, match="a default argument, turn=turn") as caught:
         carry_function(member)
     assert caught.value.names == [("turn", 2)]
+
+
+TYPED = """
+LIMIT = 3
+type Row = dict[str, int]
+type Twice[T] = tuple[T, T]
+
+
+def first[T](items: list[T]) -> T:
+    return items[0]
+
+
+class Stack[T]:
+    rows: list[Row] = []
+
+    def __init__(self, x: T) -> None:
+        self.items: list[T] = [x]
+
+
+def member(x: Row):
+    return [first(Stack[int](x).items) + LIMIT, Twice[int].__origin__.__name__, str(Row.__value__)]
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters and aliases need Python 3.12")
+def test_type_parameters_and_aliases(tmp_path: Path) -> None:
+    (tmp_path / "typed.py").write_text(TYPED)
+    carried = carry_function(runpy.run_path(str(tmp_path / "typed.py"))["member"])
+    (answer,) = run_batch(sys.executable, [config_of(carried, [1], {})])
+    assert protocol.decode(answer["value"]) == [4, "Twice", "dict[str, int]"]
