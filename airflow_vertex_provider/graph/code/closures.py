@@ -43,6 +43,8 @@ class Closures:
         self._file = reach.scope.file
         #: Names that stand for values, as nodes.
         self.values: dict[str, Any] = {}
+        #: Names of objects that can be changed, by id; the objects are kept, so that no other gets theirs.
+        self._held: dict[int, tuple[str, object]] = {}
         self._past_end = len(self._file.lines)
 
     def definition(
@@ -136,7 +138,11 @@ class Closures:
         what = airflows(value)
         if what is not None:
             reach.refuse(name, line, *what)
+        elif id(value) in self._held:
+            # One object under two names stays one: what is done to it under one shows under the other.
+            self._line_past_end(f"{name} = {self._held[id(value)][0]}", _WRITTEN)
         elif _is_literal(value):
+            self._hold(name, value)
             self.values[name] = protocol.constant(value)
         elif not (
             self._import(name, place) or self._by_text(name, value, line) or self._by_import(name, value)
@@ -170,7 +176,13 @@ class Closures:
                 _AS_ARGUMENT,
             )
             return
+        self._hold(name, value)
         self._line_past_end(f"{name} = {text}", _WRITTEN)
+
+    def _hold(self, name: str, value: object) -> None:
+        """Remember the name of an object that can be changed."""
+        if getattr(type(value), "__hash__", None) is None:
+            self._held[id(value)] = (name, value)
 
     def _import(self, name: str, place: Place | None) -> bool:
         """Take the import of an enclosing function that binds a name, if there is just one."""

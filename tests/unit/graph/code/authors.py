@@ -702,6 +702,16 @@ def inside():
     options = Options(5)
     sorts = [int, Decimal, Point, Options, len]
 
+    store = []
+    also = store
+
+    def put(x):
+        also.append(x)
+
+    def over_two_names(x):
+        put(x)
+        return [store, also is store]
+
     def over_loggers():
         log.info("seen")
         return [log.name, child.name]
@@ -725,7 +735,8 @@ def inside():
     def over_sorts():
         return [sorts[0]("3"), str(sorts[1]("2.5")), sorts[2](1).x, sorts[3]().depth, sorts[4]("ab")]
 
-    made = [over_loggers, over_pattern, over_tree, over_own_types, over_collections, over_partial, over_sorts]
+    made = [over_two_names]
+    made += [over_loggers, over_pattern, over_tree, over_own_types, over_collections, over_partial, over_sorts]
     made += [over_literals, over_helper, over_class, over_subclass, over_modules, over_lambda, over_builtin, itself]
     return {item.__name__: item for item in [*made, default_of_enclosing, decorated_inside]}
 

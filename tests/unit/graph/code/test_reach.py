@@ -127,6 +127,7 @@ CARRIED = [
     case(authors.indented_by_if, 4, 1),
     case(inside("over_literals"), [11, {"a": [1, (2, None)], 3: {4}}, datetime.date(2024, 1, 2)], 1),
     case(inside("over_loggers"), ["__main__", "__main__.child"]),
+    case(inside("over_two_names"), [[1], True], 1),
     case(inside("over_pattern"), [["A", "b"], 2], "A1b"),
     case(inside("over_tree"), ["/data/in/x", "2.20", 3, "[inf, (1+2j)]"]),
     case(inside("over_own_types"), [True, 3, True, [0, 1], 5]),
@@ -181,6 +182,7 @@ def test_the_cases_hold_for_the_functions_themselves(item: Case) -> None:
         "name_of_the_module",
         "logger_constant",
         "over_loggers",
+        "over_two_names",
     ):
         return
     if inspect.iscoroutinefunction(item.function) or inspect.isasyncgenfunction(item.function):
