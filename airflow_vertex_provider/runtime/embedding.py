@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.resources
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_vertex_provider.runtime import entrypoint
+from airflow_vertex_provider.runtime import container, entrypoint
 
 
 def embedded_source(config: Mapping[str, Any] | None = None) -> str:
@@ -47,10 +47,8 @@ class _Part:
 
 @functools.cache
 def _parts() -> tuple[_Part, ...]:
-    source = importlib.resources.files("airflow_vertex_provider.runtime").joinpath("entrypoint.py")
-    tree = ast.fix_missing_locations(_Stripper().visit(ast.parse(source.read_text(encoding="utf-8"))))
-    parts = []
-    for statement in tree.body:
+    parts: list[_Part] = []
+    for statement in _statements():
         lines = ast.unparse(statement).split("\n")
         # No string of the entry point spans lines, so every leading blank is indentation.
         indents = (len(line) - len(line.lstrip(" ")) for line in lines)
@@ -63,8 +61,18 @@ def _parts() -> tuple[_Part, ...]:
             else set()
         )
         needs = {item.id for item in ast.walk(statement) if isinstance(item, ast.Name)}
-        parts.append(_Part(frozenset(names), frozenset(needs), text))
+        found = _Part(frozenset(names), frozenset(needs), text)
+        # Several modules import the same.
+        if found not in parts:
+            parts.append(found)
     return tuple(parts)
+
+
+def _statements() -> Iterator[ast.stmt]:
+    """Yield the statements of all modules, without what only readers and type checkers need."""
+    for module in entrypoint.MODULES:
+        tree = _Stripper().visit(ast.parse(inspect.getsource(module)))
+        yield from ast.fix_missing_locations(tree).body
 
 
 @functools.cache
@@ -108,7 +116,8 @@ class _Stripper(ast.NodeTransformer):
         return ast.Assign(targets=[node.target], value=node.value)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        return None if node.module == "__future__" else node
+        ours = str(node.module).startswith(f"{container.__name__}.")
+        return None if ours or node.module == "__future__" else node
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":

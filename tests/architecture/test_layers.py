@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import airflow_vertex_provider
+from airflow_vertex_provider.runtime import entrypoint
 from airflow_vertex_provider.runtime.embedding import embedded_source
 
 PACKAGE = Path(airflow_vertex_provider.__file__).parent
@@ -35,7 +36,7 @@ def test_only_the_hooks_use_googles_provider() -> None:
     assert users == {"hooks"}
 
 
-@pytest.mark.parametrize("folder", ["runtime/entrypoint.py", "emulator"])
+@pytest.mark.parametrize("folder", ["runtime/container", "emulator"])
 def test_what_runs_without_airflow_never_imports_it(folder: str) -> None:
     for source in SOURCES:
         if source.is_relative_to(PACKAGE / folder):
@@ -51,6 +52,21 @@ LIBRARIES = {
     "joblib": "joblib",
 }
 VERBS = ("write", "read")
+CONTAINER = sorted((PACKAGE / "runtime" / "container").glob("*.py"))
+
+
+def container_side() -> ast.Module:
+    """Return all that may run in a container, without what its modules import of each other."""
+    body = [
+        statement
+        for source in CONTAINER
+        for statement in ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 8)).body
+        if not (
+            isinstance(statement, ast.ImportFrom)
+            and str(statement.module).startswith("airflow_vertex_provider.runtime.container.")
+        )
+    ]
+    return ast.Module(body, [])
 
 
 def foreign_imports(tree: ast.Module) -> set[tuple[str, str]]:
@@ -68,7 +84,7 @@ def foreign_imports(tree: ast.Module) -> set[tuple[str, str]]:
 
 
 def test_the_entry_point_needs_the_standard_library_only() -> None:
-    tree = ast.parse((PACKAGE / "runtime" / "entrypoint.py").read_text(encoding="utf-8"))
+    tree = container_side()
     allowed = {(f"{verb}_{name}", library) for name, library in LIBRARIES.items() for verb in VERBS}
     # kfp.dsl is the entry point's own stand-in there.
     assert foreign_imports(tree) <= allowed | {("ArtifactTypes", "kfp")}
@@ -76,7 +92,7 @@ def test_the_entry_point_needs_the_standard_library_only() -> None:
 
 def test_who_imports_a_library_is_reached_by_a_serialisers_name_alone() -> None:
     """A function that other code names is text of every task, and may run in any."""
-    tree = ast.parse((PACKAGE / "runtime" / "entrypoint.py").read_text(encoding="utf-8"))
+    tree = container_side()
     importers = {name for name, package in foreign_imports(tree) if package != "kfp"}
     serializers = {f"{verb}_{name}" for name in LIBRARIES for verb in VERBS}
     for statement in tree.body:
@@ -93,4 +109,17 @@ def test_a_task_without_objects_carries_no_library() -> None:
 
 
 def test_the_entry_point_is_python_38() -> None:
-    ast.parse((PACKAGE / "runtime" / "entrypoint.py").read_text(encoding="utf-8"), feature_version=(3, 8))
+    ast.parse(embedded_source(None), feature_version=(3, 8))
+    assert len(container_side().body) > 100
+
+
+def test_no_two_things_of_the_container_have_one_name() -> None:
+    """Its modules are joined to one text."""
+    names = [str(getattr(node, "name", "")) for node in container_side().body if hasattr(node, "name")]
+    assert len(names) == len(set(names))
+
+
+def test_every_module_of_the_container_is_in_the_text() -> None:
+    assert {f"{module.__name__.rpartition('.')[2]}.py" for module in entrypoint.MODULES} == {
+        source.name for source in CONTAINER if source.name != "__init__.py"
+    }

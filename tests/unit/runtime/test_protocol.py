@@ -486,8 +486,9 @@ def test_embedded_text_is_the_entry_points_code_alone() -> None:
     defined = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert defined == {
         name
-        for name, item in vars(entrypoint).items()
-        if getattr(item, "__module__", "") == entrypoint.__name__
+        for module in entrypoint.MODULES
+        for name, item in vars(module).items()
+        if getattr(item, "__module__", "") == module.__name__
     } | {"AirflowException", "AirflowSkipException", "AirflowFailException"}
     assert len(text) < 60_000
     ast.parse(text, feature_version=(3, 8))
