@@ -55,6 +55,8 @@ def test_failure(vertex_emulator_process: EmulatorProcess) -> None:
         "g.breaks": "failed",
         "g.after": "upstream_failed",
         "g.beside": "success",
+        "g.several": "failed",
+        "g.command": "failed",
         "g.wait_for_pipeline": "failed",
         "outside": "upstream_failed",
     }

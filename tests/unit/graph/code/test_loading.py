@@ -80,7 +80,6 @@ def test_where_modules_come_from(project: Path) -> None:
     assert "shop" not in sys.modules
     loaded("shop.prices")
     assert origin_of("shop.prices") is Origin.OWN
-    assert origin_of("tests.unit") is Origin.OWN
     assert origin_of("there_is_no_such_module") is Origin.MISSING
 
 

@@ -229,7 +229,7 @@ REFUSED = [
     (refused.class_was_changed, "Plugin.known", CHANGED),
     (refused.calls_a_task, "other_task", "is another task"),
     (refused.takes_an_output, "OUTPUT", "is a task's output"),
-    (refused.own_module, "authors", "a module of your own.*code='bundle'"),
+    (refused.own_module, "beside", "a module of your own.*code='bundle'"),
     (refused.airflow_name, "Variable", "no Airflow in the container"),
     (refused.context, "get_current_context", "arguments by name"),
     (refused.type_checking_only, "pd", "for type checkers alone"),
