@@ -12,13 +12,13 @@ from typing import Any
 from airflow_vertex_provider.bundle import dag_folder, is_installed, missing_paths
 from airflow_vertex_provider.exceptions import Problem, VertexSettingsError
 from airflow_vertex_provider.graph.model import Task, TaskKind
-from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings
+from airflow_vertex_provider.settings import code_mode
 
 _KEYS = ("code", "code_paths")
 
 
 def code_problems(
-    dag: Any, group_id: str, tasks: Iterable[Task], group_level: Mapping[str, Any], pipeline: PipelineSettings
+    dag: Any, group_id: str, tasks: Iterable[Task], group_level: Mapping[str, Any]
 ) -> Iterator[Problem]:
     """Find settings that say nothing where they stand, and paths that lead nowhere. Runs at parse.
 
@@ -36,11 +36,7 @@ def code_problems(
                         task.id, key, repr(own[key]), "none: this task runs nothing of the DAG's code"
                     )
             continue
-        try:
-            merged = merge_task_settings([own, group_level], pipeline)
-        except VertexSettingsError:
-            continue  # told where the task's settings are read
-        if merged.code == "bundle":
+        if code_mode([own, group_level]) == "bundle":
             bundled = True
             if own.get("code_paths"):
                 paths[task.id] = own["code_paths"]

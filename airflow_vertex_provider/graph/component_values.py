@@ -31,6 +31,7 @@ from airflow_vertex_provider.graph.component_spec import (
     is_artifact,
     read_component,
 )
+from airflow_vertex_provider.graph.converters import class_name
 from airflow_vertex_provider.graph.model import (
     TEXT_OUTPUT,
     TYPED_PREFIX,
@@ -87,7 +88,7 @@ def component_of(operator: Any) -> Component | None:
     """
     if is_container(operator):
         return Component(operator.task_id, {}, outputs=container_outputs(operator.outputs))
-    if _class_name(operator) != CLASS:
+    if class_name(operator) != CLASS:
         return None
     try:
         return read_component(operator.component, operator.dag.folder)
@@ -97,7 +98,7 @@ def component_of(operator: Any) -> Component | None:
 
 def is_container(operator: Any) -> bool:
     """Tell whether a member is a container, which may declare outputs."""
-    return _class_name(operator) == CONTAINER_CLASS
+    return class_name(operator) == CONTAINER_CLASS
 
 
 def container_outputs(declared: Any) -> dict[str, str]:
@@ -257,10 +258,6 @@ def read_native(kind: str, value: Any) -> Any:
     if problem:
         raise VertexValueError(f"found {_short(value)}; allowed: {problem}")
     return found
-
-
-def _class_name(operator: Any) -> str:
-    return f"{type(operator).__module__}.{type(operator).__qualname__}"
 
 
 def _of_member(values: Values, field: str, port: Port, value: PlainXComArg) -> Source | None:

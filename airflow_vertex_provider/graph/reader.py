@@ -100,7 +100,7 @@ def read_group(group: TaskGroup, group_level: Mapping[str, Any], pipeline: Pipel
             Problem(task_id, *problem)
             for problem in setting_problems("", task.settings, operators, environment)
         )
-    problems.extend(code_problems(group.dag, group_id, tasks.values(), group_level, pipeline))
+    problems.extend(code_problems(group.dag, group_id, tasks.values(), group_level))
     tasks = _with_titles(members, _with_asked_outputs(tasks))
     skippers = {
         task_id: member.conversion.skipper for task_id, member in members.items() if member.conversion.skipper

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.metadata
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 from airflow_vertex_provider.exceptions import Problem
 from airflow_vertex_provider.graph.code import CarryError, carry_function
+from airflow_vertex_provider.graph.plugins import registered
 from airflow_vertex_provider.serializers import ANY_OBJECT, ENTRY_POINT_GROUP, Serializer
 
 #: Always used: name to the classes it takes and the file's extension. Subclasses are others: a frame of
@@ -50,13 +50,9 @@ def third_party() -> ThirdParty:
     """Load what other packages register. Runs at parse and at submit, once a process; never raises for it."""
     result = ThirdParty()
     owners: dict[str, str] = {}
-    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    for point in sorted(points, key=lambda item: (_owner(item), item.name)):
-        where = f"serialiser {point.name!r} of package {_owner(point)!r}"
-        try:
-            found = point.load()
-        except Exception as error:  # noqa: BLE001 - whatever another package's code raises is its fault alone
-            result.broken.append(f"{where} cannot be loaded ({type(error).__name__}: {error})")
+    for where, found, fault in registered(ENTRY_POINT_GROUP, "serialiser"):
+        if fault:
+            result.broken.append(fault)
             continue
         if not isinstance(found, Serializer):
             result.broken.append(f"{where} is no Serializer but {type(found).__name__}")
@@ -78,10 +74,6 @@ def third_party() -> ThirdParty:
                 continue
             result.carried[found.name] = (found, functions)
     return result
-
-
-def _owner(point: importlib.metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "(unknown)"
 
 
 def name_problems(task_id: str, names: Sequence[str]) -> Iterator[Problem]:

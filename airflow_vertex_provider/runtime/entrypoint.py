@@ -77,7 +77,7 @@ from airflow_vertex_provider.runtime.container.files import argument_cost, parse
 from airflow_vertex_provider.runtime.container.kinds import use_function
 from airflow_vertex_provider.runtime.container.loops import as_rendered, expand_items
 from airflow_vertex_provider.runtime.container.nodes import resolve
-from airflow_vertex_provider.runtime.container.offers import AirflowException
+from airflow_vertex_provider.runtime.container.offers import AirflowException, AirflowShim
 from airflow_vertex_provider.runtime.container.outputs import use_branch, use_follow
 from airflow_vertex_provider.runtime.container.processes import stream, terminated
 from airflow_vertex_provider.runtime.container.run import main
@@ -98,6 +98,7 @@ __all__ = [
     "HTML",
     "SKIPPED",
     "AirflowException",
+    "AirflowShim",
     "Apart",
     "Artifact",
     "ClassificationMetrics",

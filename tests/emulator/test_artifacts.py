@@ -5,10 +5,9 @@
 Annotations are not postponed in this file: kfp reads them.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from airflow.sdk import DAG, task, task_group
+from airflow.sdk import task, task_group
 from kfp import dsl
 
 from airflow_vertex_provider import (
@@ -25,25 +24,13 @@ from airflow_vertex_provider import (
     OutputFile,
     VertexComponentOperator,
     VertexContainerOperator,
-    VertexTaskGroup,
-    compile_group,
 )
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.runtime import protocol
 from tests.emulator.pipelines import Client, outputs, states, tasks
+from tests.support.groups import compiled
 
 MACHINE = {"vertex": {"custom_job": {"machine_type": "n1-standard-4"}}}
-
-
-def compiled(fill: Callable[[], object], **settings: Any) -> dict[str, Any]:
-    with (
-        DAG("d", schedule=None),
-        VertexTaskGroup(
-            "g", location="europe-west4", project_id="my-proj", pipeline_root="gs://bucket/root", **settings
-        ) as group,
-    ):
-        fill()
-    return compile_group(group)
 
 
 @task.vertex

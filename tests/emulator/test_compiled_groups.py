@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, task, task_group
+from airflow.sdk import task, task_group
 
-from airflow_vertex_provider import VertexContainerOperator, VertexTaskGroup, compile_group
+from airflow_vertex_provider import VertexContainerOperator
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.runtime import protocol
 from tests.emulator.pipelines import Client, outputs, states, tasks, wait_for
+from tests.support.groups import compiled
 
 MACHINE = {"vertex": {"custom_job": {"machine_type": "n1-standard-4"}}}
-
-
-def compiled(fill: Callable[[], object], **settings: Any) -> dict[str, Any]:
-    with (
-        DAG("d", schedule=None),
-        VertexTaskGroup(
-            "g",
-            location="europe-west4",
-            project_id="my-proj",
-            pipeline_root="gs://bucket/root",
-            **settings,
-        ) as group,
-    ):
-        fill()
-    return compile_group(group)
 
 
 @task

@@ -17,6 +17,7 @@ from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.runtime.protocol import Reference, decode
 from tests.emulator.pipelines import Client, outputs, tasks
+from tests.support.groups import compiled
 
 MACHINE = {"vertex": {"custom_job": {"machine_type": "n1-standard-4"}}}
 #: Texts that something on the way might take for its own.
@@ -31,17 +32,6 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
-
-
-def compiled(fill: Callable[[], object], **options: Any) -> dict[str, Any]:
-    with (
-        DAG("d", schedule=None),
-        VertexTaskGroup(
-            "g", location="europe-west4", project_id="my-proj", pipeline_root="gs://bucket/root", **options
-        ) as group,
-    ):
-        fill()
-    return compile_group(group)
 
 
 @task

@@ -6,11 +6,10 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from airflow_vertex_provider import artifacts
+from airflow_vertex_provider.runtime import entrypoint
 
 #: Modules of Airflow that the container offers where Airflow is absent, and what they hold there.
-SHIM_MODULES = frozenset(
-    {"airflow.exceptions", "airflow.sdk.exceptions", "airflow.providers.common.compat.sdk"}
-)
+SHIM_MODULES = frozenset(module.rstrip(".") for module in entrypoint.AirflowShim.offers)
 SHIM_NAMES = frozenset({"AirflowException", "AirflowFailException", "AirflowSkipException"})
 #: What the container offers of this provider, and where.
 ARTIFACT_MODULES = frozenset({"airflow_vertex_provider", "airflow_vertex_provider.artifacts"})

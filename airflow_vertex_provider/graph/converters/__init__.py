@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
+
+from airflow_vertex_provider.graph.plugins import registered
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.graph.converters.base import Converter
@@ -61,15 +62,11 @@ def third_party() -> ThirdParty:
     """Load what other packages register. Runs at parse, once a process; never raises for their faults."""
     result = ThirdParty()
     owners: dict[str, str] = {}
-    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    for point in sorted(points, key=lambda item: (_owner(item), item.name)):
-        where = f"converter {point.name!r} of package {_owner(point)!r}"
-        try:
-            converter = point.load()
-        except Exception as error:  # noqa: BLE001 - whatever another package's code raises is its fault alone
-            result.broken.append(f"{where} cannot be loaded ({type(error).__name__}: {error})")
+    for where, converter, fault in registered(ENTRY_POINT_GROUP, "converter"):
+        if fault:
+            result.broken.append(fault)
             continue
-        fault = _fault(converter)
+        fault = _fault(converter) or ""
         if fault:
             result.broken.append(f"{where} {fault}")
             continue
@@ -83,10 +80,6 @@ def third_party() -> ThirdParty:
                 owners[name] = where
                 result.converters[name] = converter
     return result
-
-
-def _owner(point: importlib.metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "(unknown)"
 
 
 def _fault(converter: object) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_vertex_provider.graph.converters import python, virtualenv
+from airflow_vertex_provider.graph.converters import class_name, python, virtualenv
 from airflow_vertex_provider.graph.converters.base import Conversion
 from airflow_vertex_provider.graph.converters.settings import refuse_outputs
 
@@ -40,7 +40,7 @@ TITLE = (
 
 def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
-    name = f"{type(operator).__module__}.{type(operator).__qualname__}"
+    name = class_name(operator)
     converted = (virtualenv if name in _VIRTUALENV else python).convert(operator, values)
     if converted.output_types:
         values.refuse(

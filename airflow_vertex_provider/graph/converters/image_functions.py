@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_vertex_provider.graph.converters import docker, kubernetes
+from airflow_vertex_provider.graph.converters import class_name, docker, kubernetes
 from airflow_vertex_provider.graph.converters.images import function_in_image, image_setting
 from airflow_vertex_provider.graph.converters.settings import environment, refuse_unless
 
@@ -24,7 +24,7 @@ _OF_DOCKER = ("expect_airflow", "python_command", "retrieve_output", "retrieve_o
 
 def convert(operator: Any, values: Values) -> Conversion:
     """See :mod:`airflow_vertex_provider.graph.converters.base`."""
-    if f"{type(operator).__module__}.{type(operator).__qualname__}" == _KUBERNETES:
+    if class_name(operator) == _KUBERNETES:
         kubernetes.check_pod(operator, values, also=("use_dill",))
         name, given = "env_vars", kubernetes.variables(operator, values)
         machine = kubernetes.resources(operator, values)

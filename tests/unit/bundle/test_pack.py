@@ -16,18 +16,10 @@ import pytest
 
 from airflow_vertex_provider import bundle
 from airflow_vertex_provider.bundle import BundleError, archive, missing_paths, pack
+from tests.support.projects import lay
 from tests.unit.runtime.container import PYTHONS, find_python
 
 KEY = "-----BEGIN {kind}-----\n{body}\n-----END {kind}-----\n"
-
-
-def lay(folder: Path, files: Mapping[str, str | bytes]) -> Path:
-    """Write files, name to content, below ``folder``."""
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
 
 
 def names(folder: Path, *paths: str) -> list[str]:

@@ -13,23 +13,13 @@ import pytest
 
 from airflow_vertex_provider.bundle import archive, pack
 from airflow_vertex_provider.runtime.protocol import bash_config, constant
+from tests.support.projects import SHOP, lay
 from tests.unit.runtime.container import PYTHONS, Container, Ended, config_of, find_python
 
 ADDRESS = "gs://bucket/root/code/{}.zip"
 
 PROJECT = {
-    "shop/__init__.py": "NAME = 'shop'\n",
-    "shop/prices.py": (
-        "from pathlib import Path\n"
-        "from . import NAME\n"
-        "from .rates import vat\n"
-        "\n"
-        "def total(net):\n"
-        "    rates = Path(__file__).with_name('rates.csv').read_text()\n"
-        "    return [NAME, round(net * (1 + vat(rates)), 2)]\n"
-    ),
-    "shop/rates.py": "def vat(text):\n    name, rate = text.strip().split(',')\n    return float(rate)\n",
-    "shop/rates.csv": "vat,0.25\n",
+    **SHOP,
     "calendar.py": "raise ImportError('a DAG file, not the calendar')\n",
     "team/near.py": "HERE = 'near'\n",
 }
@@ -45,11 +35,7 @@ def total(net):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name, content in PROJECT.items():
-        path = tmp_path / "dags" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    return tmp_path / "dags"
+    return lay(tmp_path / "dags", PROJECT)
 
 
 @pytest.fixture
