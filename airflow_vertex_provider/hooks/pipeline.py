@@ -23,6 +23,7 @@ from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 
 from airflow_vertex_provider.exceptions import VertexApiError, VertexConfigurationError, VertexSubmissionError
 from airflow_vertex_provider.links import console
+from airflow_vertex_provider.settings.connection import ConnectionSettings
 from airflow_vertex_provider.snapshot import (
     JobSnapshot,
     TaskSnapshot,
@@ -77,6 +78,14 @@ class VertexPipelineHook(GoogleBaseHook):
                 f"of connection {self.gcp_conn_id!r}"
             )
         return str(project)
+
+    @cached_property
+    def defaults(self) -> ConnectionSettings:
+        """What the connection says of jobs and tasks that say it neither themselves nor by their group.
+
+        :raises VertexSettingsError: one of its extras is not allowed.
+        """
+        return ConnectionSettings.of(self.extras, self.gcp_conn_id)
 
     def client(self, location: str) -> PipelineServiceClient:
         """Return Google's client for ``location``, over REST, made once per hook and location."""

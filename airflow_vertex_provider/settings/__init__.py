@@ -16,6 +16,7 @@ level                 where it is written
 """
 
 from airflow_vertex_provider.settings.base import Settings, check_keys
+from airflow_vertex_provider.settings.connection import ConnectionSettings
 from airflow_vertex_provider.settings.machines import (
     DEFAULT_BOOT_DISK_SIZE_GB,
     DEFAULT_BOOT_DISK_TYPE,
@@ -48,6 +49,7 @@ __all__ = [
     "DEFAULT_TIMEOUT",
     "INSTALLATION_KEYS",
     "TASK_KEYS",
+    "ConnectionSettings",
     "CustomJob",
     "PipelineSettings",
     "Resources",
