@@ -37,7 +37,7 @@ ADDED_TASKS = ("submit_pipeline", "wait_for_pipeline")
 ADDED_KEYS = frozenset({"vertex_url", "vertex_logs_url", "vertex_state", "skipmixin_key"})
 
 #: Seconds one DAG may take.
-DAG_TIMEOUT = 120.0
+DAG_TIMEOUT = 300.0
 
 PREAMBLE = """\
 from __future__ import annotations

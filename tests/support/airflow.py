@@ -79,6 +79,9 @@ def airflow_environment(
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__DAGS_FOLDER": str(dags_folders[0]),
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # A DAG file that imports Google's SDK has taken more than the usual half minute on a busy machine.
+        "CORE__DAGBAG_IMPORT_TIMEOUT": "300",
+        "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
         "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         # All processes share these; each would otherwise make its own when it finds no configuration.

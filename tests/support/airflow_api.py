@@ -69,7 +69,7 @@ class AirflowApi:
         :raises AirflowApiError: the answer is 400 or above.
         """
         if self._token is None:
-            answer = self._http.get(f"{self.base_url}/auth/token", timeout=30)
+            answer = self._http.get(f"{self.base_url}/auth/token", timeout=120)
             if answer.status_code >= 400:
                 raise AirflowApiError("GET", answer.url, answer.status_code, answer.text)
             self._token = str(answer.json()["access_token"])
@@ -79,7 +79,7 @@ class AirflowApi:
             json=json_body,
             params=params,
             headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
-            timeout=60,
+            timeout=240,
         )
         if answer.status_code >= 400:
             raise AirflowApiError(method, answer.url, answer.status_code, answer.text)
@@ -91,7 +91,7 @@ class AirflowApi:
 
     def health(self) -> dict[str, Any]:
         """Return the health of every component; needs no login."""
-        answer: dict[str, Any] = self._http.get(f"{self.base_url}/api/v2/monitor/health", timeout=10).json()
+        answer: dict[str, Any] = self._http.get(f"{self.base_url}/api/v2/monitor/health", timeout=60).json()
         return answer
 
     def _failure_detail(self) -> str:

@@ -44,7 +44,7 @@ def run_dag_test(
     conf: dict[str, Any] | None = None,
     *,
     env: Mapping[str, str] | None = None,
-    timeout: float = 240,
+    timeout: float = 900,
 ) -> DagTestResult:
     """Run ``dag.test()`` on one DAG of a file.
 
