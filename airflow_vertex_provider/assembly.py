@@ -101,7 +101,7 @@ def _read(group: VertexTaskGroup) -> Reading:
     pipeline, level = PipelineSettings(), {}
     try:
         pipeline = group.pipeline_settings()
-        pipeline.require_complete()
+        pipeline.check_together()
     except VertexSettingsError as error:
         problems.append(error.as_problem(group_id))
     try:

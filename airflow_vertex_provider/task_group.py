@@ -43,8 +43,8 @@ class VertexTaskGroup(TaskGroup):
 
     The first arguments are those of Airflow's ``TaskGroup``. The others, all by keyword:
 
-    :param location: region of the job, for example ``europe-west4`` (L19).
-    :param pipeline_root: ``gs://`` folder for what the tasks write (L05).
+    :param location: region of the job, for example ``europe-west4`` (L19); the connection's if not given.
+    :param pipeline_root: ``gs://`` folder for what the tasks write (L05); the connection's if not given.
     :param project_id: project of the job; the connection's if not given.
     :param image: container image of members that name none.
     :param packages: pip requirements installed before a member's code, for members that name none.
@@ -69,7 +69,11 @@ class VertexTaskGroup(TaskGroup):
     :param labels: labels of the job (L04).
     :param failure_policy: ``"slow"`` (default) or ``"fast"`` (L20).
     :param display_name: name in the console.
-    :param gcp_conn_id: Airflow connection of Google's own type.
+    :param preflight_validations: let the service check the job before it starts anything.
+    :param job_overrides: fields of the API's PipelineJob, merged into the request last; one that overrides a
+        setting is logged with both values. Fields that something else sets are refused.
+    :param gcp_conn_id: Airflow connection of type ``vertex_ai``, or of Google's own type. It may say what
+        neither task nor group say.
     :param impersonation_chain: as in Google's provider.
     :param deferrable: wait in the triggerer (default) or on workers.
     :param poll_interval: seconds between two looks at the job; a timedelta is taken as its seconds.
@@ -101,6 +105,8 @@ class VertexTaskGroup(TaskGroup):
     labels: Mapping[str, str] | None = _option()
     failure_policy: str | None = _option()
     display_name: str | None = _option()
+    preflight_validations: bool | None = _option()
+    job_overrides: Mapping[str, Any] | None = _option()
     gcp_conn_id: str = _option("google_cloud_default")
     impersonation_chain: str | Sequence[str] | None = _option()
     deferrable: bool = _option(default=True)

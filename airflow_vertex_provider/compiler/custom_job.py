@@ -24,6 +24,7 @@ from airflow_vertex_provider.settings import (
     DEFAULT_BOOT_DISK_TYPE,
     DEFAULT_MACHINE_TYPE,
     CustomJob,
+    raw,
 )
 
 _DISTRIBUTION = "google-cloud-pipeline-components"
@@ -41,11 +42,17 @@ _POOL_SETTINGS = frozenset(
         "replica_count",
         "boot_disk_type",
         "boot_disk_size_gb",
+        "nfs_mounts",
+        "reservation_affinity",
         "env",
     }
 )
+#: Settings that the launcher has no parameter for.
+_NO_PARAMETERS = frozenset({"additional_training_job_args", "allow_unlisted_machine"})
 #: All others have the launcher's own names.
-_JOB_SETTINGS = tuple(item.name for item in fields(CustomJob) if item.name not in _POOL_SETTINGS)
+_JOB_SETTINGS = tuple(
+    item.name for item in fields(CustomJob) if item.name not in _POOL_SETTINGS | _NO_PARAMETERS
+)
 #: Parameters of the launcher that every job sets.
 _ALWAYS_SET = ("display_name", "worker_pool_specs", "project", "location")
 
@@ -122,6 +129,8 @@ def read_template(spec: Mapping[str, Any]) -> LauncherTemplate:
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise _unusable(f"a launcher of another form ({type(error).__name__}: {error})") from error
 
+    if not isinstance(payload.get("job_spec"), dict):
+        raise _unusable("no job_spec in its payload")
     for name in _ALWAYS_SET:
         if name not in slots:
             raise _unusable(f"no parameter {name!r}")
@@ -183,7 +192,10 @@ def launcher_container(
             )
     values = {**template.defaults, **values}
     args = _fill(list(template.args), values)
-    args[position] = json.dumps(_fill(payload, values), separators=(",", ":"))
+    filled = _fill(payload, values)
+    if job.additional_training_job_args:
+        filled["job_spec"] = raw.merged(job.additional_training_job_args, filled["job_spec"])
+    args[position] = json.dumps(filled, separators=(",", ":"))
     return {"image": template.image, "command": list(template.command), "args": args}
 
 
@@ -193,6 +205,8 @@ def _worker_pool_specs(container: Mapping[str, Any], job: CustomJob) -> list[dic
     if job.accelerator_type is not None:
         machine["accelerator_type"] = job.accelerator_type
         machine["accelerator_count"] = job.accelerator_count
+    if job.reservation_affinity is not None:
+        machine["reservation_affinity"] = dict(job.reservation_affinity)
     pool = {
         "machine_spec": machine,
         "replica_count": 1,
@@ -209,6 +223,8 @@ def _worker_pool_specs(container: Mapping[str, Any], job: CustomJob) -> list[dic
             "boot_disk_size_gb": job.boot_disk_size_gb or DEFAULT_BOOT_DISK_SIZE_GB,
         },
     }
+    if job.nfs_mounts:
+        pool["nfs_mounts"] = [dict(mount) for mount in job.nfs_mounts]
     others = int(job.replica_count or 1) - 1
     return [pool, {**pool, "replica_count": others}] if others else [pool]
 

@@ -342,15 +342,21 @@ def _settings_texts(settings: TaskSettings) -> Iterator[tuple[str, object]]:
         if section is None:
             continue
         for name, value in section.to_dict().items():
-            field = f"{section.section()}.{name}"
-            if name == "labels":
-                for key, item in value.items():
-                    yield f"{field}.{key}", key
-                    yield f"{field}.{key}", item
-            elif isinstance(value, list):
-                yield from ((f"{field}[{index}]", item) for index, item in enumerate(value))
-            elif name != "env":
-                yield field, value
+            if name != "env":
+                yield from _texts_in(f"{section.section()}.{name}", value)
+
+
+def _texts_in(field: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield the dotted path and the value of everything in a setting, keys of dicts too."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield f"{field}.{key}", key
+            yield from _texts_in(f"{field}.{key}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts_in(f"{field}[{index}]", item)
+    else:
+        yield field, value
 
 
 def _arguments(container: Mapping[str, Any]) -> Iterator[str]:

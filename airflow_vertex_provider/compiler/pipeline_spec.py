@@ -18,6 +18,7 @@ from typing import Any
 from airflow_vertex_provider.bundle import Bundle
 from airflow_vertex_provider.compiler import component, custom_job, executor
 from airflow_vertex_provider.compiler.code import NO_BUNDLES, missing_bundles
+from airflow_vertex_provider.compiler.limits import spec_bytes
 from airflow_vertex_provider.compiler.placement import Placed, Placement
 from airflow_vertex_provider.compiler.wiring import Const, ItemField, Out, Ref, component_ports
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError
@@ -141,14 +142,10 @@ def spec_size(spec: Mapping[str, Any]) -> str:
     What the service takes as a whole is not documented; this is what to look at if it refuses a spec.
     """
     executors = spec["deploymentSpec"]["executors"]
-    sizes = {name.removeprefix("exec-"): _bytes(executor) for name, executor in executors.items()}
+    sizes = {name.removeprefix("exec-"): spec_bytes(executor) for name, executor in executors.items()}
     largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:3]
     named = ", ".join(f"{name} {sizes[name]}" for name in largest)
-    return f"The pipeline spec has {_bytes(spec)} bytes and {len(sizes)} executors; largest: {named}"
-
-
-def _bytes(data: object) -> int:
-    return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+    return f"The pipeline spec has {spec_bytes(spec)} bytes and {len(sizes)} executors; largest: {named}"
 
 
 def _build(

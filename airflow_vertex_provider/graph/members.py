@@ -29,9 +29,11 @@ from airflow_vertex_provider.graph.values import ParameterTable, Values
 from airflow_vertex_provider.settings import (
     DEFAULT_CODE,
     INSTALLATION_KEYS,
+    Level,
     PipelineSettings,
     code_mode,
     merge_task_settings,
+    says_machine,
     task_level,
 )
 
@@ -166,21 +168,20 @@ def task_of(
     settings: Mapping[str, Any] = {}
     try:
         settings = task_level({**author_settings(operator), **conversion.settings})
-        merged = merge_task_settings([settings, group_level], pipeline)
+        # The connection may say what these levels do not; submit knows it.
+        merged = merge_task_settings([Level(settings), Level(group_level, pipeline.to_dict())], final=False)
     except VertexSettingsError as error:
         problems.append(error.as_problem(operator.task_id))
     else:
         # A component has a container of its own, so the group's custom job does not reach it.
         custom_job = None if kind is TaskKind.COMPONENT else merged.custom_job
-        problems.extend(_timeout_problems(operator.task_id, timeout, custom_job))
+        if kind is TaskKind.COMPONENT or says_machine([settings, group_level]):
+            problems.extend(_timeout_problems(operator.task_id, timeout, custom_job))
+        problems.extend(_region_problems(operator.task_id, custom_job, pipeline))
         problems.extend(name_problems(operator.task_id, merged.serializers))
         problems.extend(_value_problems(operator.task_id, kind, settings))
         if kind in (TaskKind.PYTHON, TaskKind.BASH):
             problems.extend(_installation_problems(operator, {**group_level, **settings}))
-        if kind is TaskKind.CONTAINER and "image" not in {**group_level, **settings}:
-            problems.append(
-                Problem(operator.task_id, "image", "none", "an image, of the operator or of the group")
-            )
         if kind is TaskKind.CONTAINER:
             problems.extend(
                 Problem(operator.task_id, key, repr(settings[key]), "none: the image has its own")
@@ -263,6 +264,15 @@ def _bystander_problems(operator: Any) -> Iterator[Problem]:
             repr(settings),
             "none: this task runs nothing in Vertex AI",
         )
+
+
+def _region_problems(task_id: str, custom_job: Any, pipeline: PipelineSettings) -> Iterator[Problem]:
+    if custom_job is None:
+        return
+    try:
+        custom_job.check_regions(pipeline.location)
+    except VertexSettingsError as error:
+        yield error.as_problem(task_id)
 
 
 def _timeout_problems(task_id: str, timeout: float | None, custom_job: Any) -> Iterator[Problem]:

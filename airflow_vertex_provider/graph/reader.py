@@ -29,7 +29,7 @@ from airflow_vertex_provider.graph.model import (
     Task,
     TaskKind,
 )
-from airflow_vertex_provider.graph.refusals import Refusals
+from airflow_vertex_provider.graph.refusals import Refusals, fast_policy_problems
 from airflow_vertex_provider.graph.skips import branch_ids, read_follows
 from airflow_vertex_provider.graph.templates import environment_of, environment_problems, setting_problems
 from airflow_vertex_provider.graph.validation import display_of
@@ -226,17 +226,9 @@ def _sketch(group: TaskGroup, tasks: Any) -> Graph:
 
 
 def _rule_problems(graph: Graph, pipeline: PipelineSettings) -> Iterator[Problem]:
-    control = Refusals(graph)
-    yield from control.problems()
+    yield from Refusals(graph).problems()
     if pipeline.failure_policy == "fast":
-        for task in graph.tasks:
-            if control.tolerant(task.id):
-                yield Problem(
-                    task.id,
-                    "trigger_rule",
-                    f"{task.rule!r} with failure_policy='fast', which starts nothing after a failure",
-                    "failure_policy='slow', or a rule that needs no task after a failure",
-                )
+        yield from fast_policy_problems(graph)
 
 
 def _structure_problems(group: TaskGroup) -> Iterator[Problem]:

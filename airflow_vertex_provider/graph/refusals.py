@@ -22,7 +22,7 @@ from airflow_vertex_provider.graph.control import (
     is_plain,
     upstream_of,
 )
-from airflow_vertex_provider.graph.model import ALL_SUCCESS, FromOutput, Task, TaskKind
+from airflow_vertex_provider.graph.model import ALL_SUCCESS, FromOutput, Graph, Task, TaskKind
 from airflow_vertex_provider.graph.order import circle
 from airflow_vertex_provider.runtime import protocol
 
@@ -204,3 +204,19 @@ class Refusals(Control):
 
     def _takes_from(self, task: Task, others: set[str]) -> bool:
         return any(isinstance(s, FromOutput) and s.task in others for s in task.inputs.values())
+
+
+def fast_policy_problems(graph: Graph) -> Iterator[Problem]:
+    """Find the tasks that ``failure_policy="fast"`` would keep from running (L20).
+
+    Runs at parse if the group says so, and at submit if the connection does.
+    """
+    control = Refusals(graph)
+    for task in graph.tasks:
+        if control.tolerant(task.id):
+            yield Problem(
+                task.id,
+                "trigger_rule",
+                f"{task.rule!r} with failure_policy='fast', which starts nothing after a failure",
+                "failure_policy='slow', or a rule that needs no task after a failure",
+            )

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_vertex_provider.bundle import Bundle, Packed, dag_folder
-from airflow_vertex_provider.exceptions import (
-    VertexJobFailedError,
-    VertexSettingsError,
-)
+from airflow_vertex_provider.exceptions import VertexJobFailedError
 from airflow_vertex_provider.graph import naming
 from airflow_vertex_provider.graph.context import context_value
 from airflow_vertex_provider.graph.model import Graph
@@ -26,6 +23,7 @@ from airflow_vertex_provider.links.pipeline_job import (
     VertexPipelineLink,
 )
 from airflow_vertex_provider.operators.attempts import submit_attempt
+from airflow_vertex_provider.operators.job_request import job_request
 from airflow_vertex_provider.operators.parameters import check_environment, write_parameter
 from airflow_vertex_provider.operators.waiting import (
     AirflowSkipException,
@@ -35,7 +33,7 @@ from airflow_vertex_provider.operators.waiting import (
     xcom_template,
 )
 from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, job_xcoms
-from airflow_vertex_provider.settings import PipelineSettings, TaskSettings, merge_task_settings
+from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings
 from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
 from airflow_vertex_provider.triggers.watcher import Identity
 
@@ -47,9 +45,6 @@ if TYPE_CHECKING:
 
 #: XCom key of the map from Airflow task id to Vertex task name.
 VERTEX_TASK_NAMES = "vertex_task_names"
-
-#: How the API numbers our two failure policies (L20).
-FAILURE_POLICIES = {"slow": "PIPELINE_FAILURE_POLICY_FAIL_SLOW", "fast": "PIPELINE_FAILURE_POLICY_FAIL_FAST"}
 
 
 class SubmitVertexPipelineOperator(BaseOperator):
@@ -126,19 +121,25 @@ class SubmitVertexPipelineOperator(BaseOperator):
         :raises VertexApiError: the service refused the job.
         """
         from airflow_vertex_provider.compiler.code import pack_bundles, placed_bundles
+        from airflow_vertex_provider.compiler.job_settings import job_settings
+        from airflow_vertex_provider.compiler.limits import limit_warnings
         from airflow_vertex_provider.compiler.pipeline_spec import compile_with_limit, spec_size
 
         ti = context["ti"]
         graph = Graph.from_dict(self.graph)
         identity = Identity.of(self.gcp_conn_id, self.impersonation_chain, self.pipeline.get("project_id"))
         hook = identity.hook()
-        pipeline = rendered_pipeline(self.pipeline, hook.project)
-        settings = {
-            task.id: rendered_task(
-                task.id, [self.task_settings.get(task.id, {}), self.group_settings], pipeline
-            )
-            for task in graph.tasks
-        }
+        merged = job_settings(
+            graph,
+            pipeline=self.pipeline,
+            group_settings=self.group_settings,
+            task_settings=self.task_settings,
+            connection=hook.defaults,
+            project_id=hook.project,
+        )
+        settings, pipeline = merged.tasks, merged.pipeline
+        if merged.inherited:
+            self.log.info("From connection %r: %s", self.gcp_conn_id, ", ".join(merged.inherited))
         packed = pack_bundles(
             graph, settings, lambda: dag_folder(self.dag.fileloc, self.dag.relative_fileloc)
         )
@@ -148,12 +149,15 @@ class SubmitVertexPipelineOperator(BaseOperator):
         for bundle, task_id in {bundle: task_id for task_id, bundle in bundles.items()}.items():
             self._upload(bundle, packed[task_id], hook)
         values = self._parameter_values(graph, limit, pipeline, hook, context)
+        job, overridden = job_request(graph, spec, values, pipeline, run_id=ti.run_id)
+        for warning in (*merged.warnings(), *overridden, *limit_warnings(spec, values)):
+            self.log.warning("%s", warning)
 
         map_index = -1 if ti.map_index is None else ti.map_index
         submitted = submit_attempt(
             hook,
             location=str(pipeline.location),
-            job=job_request(graph, spec, values, pipeline, run_id=ti.run_id),
+            job=job,
             job_id=lambda attempt: naming.job_id(graph.dag_id, graph.group_id, ti.run_id, attempt, map_index),
             max_tries=ti.max_tries,
             run_started=context["dag_run"].start_date,
@@ -209,60 +213,6 @@ class SubmitVertexPipelineOperator(BaseOperator):
         for task in graph.tasks:
             check_environment(task, values)
         return values
-
-
-def rendered_pipeline(data: Mapping[str, Any], project: str) -> PipelineSettings:
-    """Check the job's settings again, now that their templates are rendered."""
-    pipeline = PipelineSettings.from_dict({**data, "project_id": project})
-    pipeline.require_complete()
-    return pipeline
-
-
-def rendered_task(
-    task_id: str, levels: Sequence[Mapping[str, Any]], pipeline: PipelineSettings
-) -> TaskSettings:
-    """Merge one task's settings, now that their templates are rendered; errors name the task."""
-    try:
-        return merge_task_settings(levels, pipeline)
-    except VertexSettingsError as error:
-        raise error.at(task_id) from None
-
-
-def job_request(
-    graph: Graph,
-    spec: Mapping[str, Any],
-    values: Mapping[str, Any],
-    pipeline: PipelineSettings,
-    *,
-    run_id: str,
-) -> dict[str, Any]:
-    """Return the PipelineJob to create, in the API's JSON form."""
-    job: dict[str, Any] = {
-        "display_name": pipeline.display_name or f"{graph.dag_id}.{graph.group_id}"[:128],
-        "pipeline_spec": dict(spec),
-        "labels": {
-            "airflow_dag_id": naming.label_value(graph.dag_id),
-            "airflow_group_id": naming.label_value(graph.group_id),
-            "airflow_run_id": naming.label_value(run_id),
-            **(pipeline.labels or {}),
-        },
-        "runtime_config": {
-            "gcs_output_directory": pipeline.pipeline_root,
-            "parameter_values": dict(values),
-            "failure_policy": FAILURE_POLICIES[pipeline.failure_policy or "slow"],
-        },
-    }
-    if pipeline.service_account:
-        job["service_account"] = pipeline.service_account
-    if pipeline.network:
-        job["network"] = pipeline.network
-    if pipeline.reserved_ip_ranges:
-        job["reserved_ip_ranges"] = list(pipeline.reserved_ip_ranges)
-    if pipeline.psc_network_attachment:
-        job["psc_interface_config"] = {"network_attachment": pipeline.psc_network_attachment}
-    if pipeline.encryption_spec_key_name:
-        job["encryption_spec"] = {"kms_key_name": pipeline.encryption_spec_key_name}
-    return job
 
 
 class WaitVertexPipelineOperator(VertexWaitingOperator):

@@ -2,17 +2,9 @@
 
 Everything goes in as small objects or as the plain dicts that travel in
 ``executor_config={"vertex": {...}}``; both forms carry the same names and an unknown name is an error.
-A field that is ``None`` was not said, so the next level decides:
-
-====================  ========================================================================
-level                 where it is written
-====================  ========================================================================
-1. task               ``@task.vertex(...)`` or ``executor_config={"vertex": {...}}``
-2. group              arguments of ``VertexTaskGroup``
-3. built-in           the defaults in this module
-====================  ========================================================================
-
-:func:`merge_task_settings` is the one function that decides; docs/settings.md shows its table to users.
+A field that is ``None`` was not said, so the next level decides: task, group, connection, built-in, in this
+order. :func:`merge_task_settings` and :func:`merge_pipeline_settings` decide;
+:mod:`~airflow_vertex_provider.settings.merging` has the table, which docs/settings.md shows to users.
 """
 
 from airflow_vertex_provider.settings.base import Settings, check_keys
@@ -25,6 +17,14 @@ from airflow_vertex_provider.settings.machines import (
     CustomJob,
     Resources,
 )
+from airflow_vertex_provider.settings.merging import (
+    Level,
+    code_mode,
+    merge_pipeline_settings,
+    merge_task_settings,
+    over,
+    says_machine,
+)
 from airflow_vertex_provider.settings.pipeline import PipelineSettings
 from airflow_vertex_provider.settings.task import (
     CODE_MODES,
@@ -33,9 +33,6 @@ from airflow_vertex_provider.settings.task import (
     INSTALLATION_KEYS,
     TASK_KEYS,
     TaskSettings,
-    code_mode,
-    merge_task_settings,
-    over,
     task_level,
 )
 
@@ -51,13 +48,16 @@ __all__ = [
     "TASK_KEYS",
     "ConnectionSettings",
     "CustomJob",
+    "Level",
     "PipelineSettings",
     "Resources",
     "Settings",
     "TaskSettings",
     "check_keys",
     "code_mode",
+    "merge_pipeline_settings",
     "merge_task_settings",
     "over",
+    "says_machine",
     "task_level",
 ]

@@ -13,9 +13,12 @@ from airflow_vertex_provider.exceptions import VertexSettingsError
 _S = TypeVar("_S", bound="Settings")
 
 
-def setting(check: checks.Check, *, scalar: bool = True) -> Any:
-    """Declare a setting; one that is not scalar may have templates in its parts, but be none itself."""
-    return field(default=None, metadata={"check": check, "scalar": scalar})
+def setting(check: checks.Check, *, scalar: bool = True, api: str = "") -> Any:
+    """Declare a setting; one that is not scalar may have templates in its parts, but be none itself.
+
+    :param api: where the API's message has it, as a dotted path; the name of the setting if not given.
+    """
+    return field(default=None, metadata={"check": check, "scalar": scalar, "api": api})
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class Settings:
         check_keys(cls.section(), data, known)
         return cls(**data)
 
+    @classmethod
+    def api_path(cls, name: str) -> tuple[str, ...]:
+        """Return where the API's message has the field ``name``."""
+        return tuple((cls.__dataclass_fields__[name].metadata["api"] or name).split("."))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that were said, as plain JSON-ready data."""
         return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) is not None}
@@ -67,3 +75,22 @@ def check_keys(section: str, data: Mapping[str, Any], known: Sequence[str]) -> N
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise VertexSettingsError(f"{section}.{key}", data[key], "one of " + ", ".join(known) + hint)
+
+
+def check_region(field: str, resource: str | None, location: str | None) -> None:
+    """Refuse a resource that lies in another region than the job (L18), as far as both are known.
+
+    :raises VertexSettingsError: it does.
+    """
+    region = _region_of(resource)
+    if region and location and region != location and not checks.is_template(location):
+        raise VertexSettingsError(field, resource, f"one in the job's location {location!r} (L18)")
+
+
+def _region_of(resource: str | None) -> str:
+    """Return the region in a resource's name, or nothing if it has none that is known yet."""
+    if resource is None or checks.is_template(resource):
+        return ""
+    parts = resource.split("/")
+    region = parts[parts.index("locations") + 1] if "locations" in parts[:-1] else ""
+    return "" if region == "global" else region

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_vertex_provider.checks import is_template
 from airflow_vertex_provider.exceptions import VertexSettingsError
 from airflow_vertex_provider.settings.pipeline import PipelineSettings
 from airflow_vertex_provider.settings.task import task_level
@@ -47,10 +48,24 @@ class ConnectionSettings:
         :raises VertexSettingsError: a value is not allowed.
         """
         try:
+            _refuse_templates("", extras)
             pipeline = PipelineSettings.from_dict(_of(extras, CONNECTION_PIPELINE_KEYS)).to_dict()
             return cls(pipeline, task_level(_of(extras, CONNECTION_TASK_KEYS)))
         except VertexSettingsError as error:
             raise error.at(f"connection {conn_id!r}") from None
+
+
+def _refuse_templates(field: str, value: Any) -> None:
+    """Refuse Jinja: Airflow renders a task's fields, not a connection's."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if field or key in (*CONNECTION_PIPELINE_KEYS, *CONNECTION_TASK_KEYS):
+                _refuse_templates(f"{field}.{key}" if field else key, item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _refuse_templates(f"{field}[{index}]", item)
+    elif is_template(value):
+        raise VertexSettingsError(field, value, "no template: Airflow renders none there")
 
 
 def _of(extras: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

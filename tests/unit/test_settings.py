@@ -16,6 +16,7 @@ from airflow_vertex_provider.exceptions import VertexSettingsError
 from airflow_vertex_provider.settings import (
     DEFAULT_IMAGE,
     CustomJob,
+    Level,
     PipelineSettings,
     Resources,
     Settings,
@@ -90,6 +91,59 @@ ACCELERATOR_GOOD = [(name, name) for name in ("NVIDIA_TESLA_T4", "TPU_V3")]
 ACCELERATOR_BAD = ["T4", "nvidia_tesla_t4", "", 1, ["NVIDIA_TESLA_T4"]]
 RANGES_GOOD = [(["a", "b"], ["a", "b"]), (("a",), ["a"])]
 RANGES_BAD = ["a", [""], [1], {"a": "b"}]
+PSC_GOOD = [
+    ({"network_attachment": "a"}, {"network_attachment": "a"}),
+    (
+        {"networkAttachment": "a", "dnsPeeringConfigs": [{"domain": "x.", "targetProject": "p"}]},
+        {"network_attachment": "a", "dns_peering_configs": [{"domain": "x.", "target_project": "p"}]},
+    ),
+]
+PSC_BAD = ["a", {}, {"network_attachment": ""}, {"network_attachment": "a", "more": 1}, "{{ x }}", {1: "a"}]
+MOUNT = {"server": "10.0.0.2", "path": "/share", "mount_point": "/data"}
+NFS_GOOD = [
+    ([MOUNT], [MOUNT]),
+    (
+        ({"server": "s", "path": "/", "mountPoint": "/d"},),
+        [{"server": "s", "path": "/", "mount_point": "/d"}],
+    ),
+    ([], []),
+]
+NFS_BAD = [
+    MOUNT,
+    [{"server": "s", "path": "/p"}],
+    [{**MOUNT, "path": "p"}],
+    [{**MOUNT, "options": "ro"}],
+    ["s:/p"],
+]
+RESERVATION_GOOD = [
+    ({"reservation_affinity_type": "ANY_RESERVATION"},) * 2,
+    (
+        {"reservationAffinityType": "SPECIFIC_RESERVATION", "key": "k", "values": ("v",)},
+        {"reservation_affinity_type": "SPECIFIC_RESERVATION", "key": "k", "values": ["v"]},
+    ),
+]
+RESERVATION_BAD = [
+    "ANY_RESERVATION",
+    {},
+    {"reservation_affinity_type": "SOME"},
+    {"reservation_affinity_type": "SPECIFIC_RESERVATION"},
+    {"reservation_affinity_type": "SPECIFIC_RESERVATION", "key": "k"},
+    {"reservation_affinity_type": "NO_RESERVATION", "values": ["v"]},
+]
+RAW_GOOD = [
+    ({"a": 1, "b": [{"c": None, "d": 0.5}], "e": ("x",)}, {"a": 1, "b": [{"c": None, "d": 0.5}], "e": ["x"]})
+]
+RAW_BAD = [
+    "a=1",
+    {1: 2},
+    {"a": object()},
+    {"a": {1: 2}},
+    {"a": float("nan")},
+    {"{{ x }}": 1},
+    ["a"],
+    "{{ x }}",
+]
+STRATEGIES = ("STANDARD", "SPOT", "FLEX_START", "ON_DEMAND", "LOW_COST")
 RESOURCE_GOOD = [("", ""), ("a", "a"), ("gpu-pool1", "gpu-pool1")]
 RESOURCE_BAD = ["Pool", "1pool", "pool-", 1]
 
@@ -118,7 +172,15 @@ FIELDS: Mapping[type[Settings], Mapping[str, tuple[Good, Bad]]] = {
         "base_output_directory": (GCS_GOOD, GCS_BAD),
         "labels": (LABELS_GOOD, LABELS_BAD),
         "env": (ENV_GOOD, ENV_BAD),
-        "strategy": ([("SPOT", "SPOT")], ["spot", "ON_DEMAND"]),
+        "psc_interface_config": (PSC_GOOD, PSC_BAD),
+        "nfs_mounts": (NFS_GOOD, NFS_BAD),
+        "reservation_affinity": (RESERVATION_GOOD, RESERVATION_BAD),
+        "additional_training_job_args": (RAW_GOOD, RAW_BAD),
+        "allow_unlisted_machine": (FLAG_GOOD, FLAG_BAD),
+        "strategy": (
+            [(text, text) for text in ("STANDARD", "SPOT", "FLEX_START", "ON_DEMAND", "LOW_COST")],
+            ["spot", "CHEAP"],
+        ),
         "max_wait_duration": (DURATION_GOOD, DURATION_BAD),
         "display_name": (NAME_GOOD, NAME_BAD),
     },
@@ -157,8 +219,28 @@ FIELDS: Mapping[type[Settings], Mapping[str, tuple[Good, Bad]]] = {
         "psc_network_attachment": ([("attachment", "attachment")], ["", False]),
         "encryption_spec_key_name": (KEY_GOOD, KEY_BAD),
         "persistent_resource_id": (RESOURCE_GOOD, RESOURCE_BAD),
-        "labels": (LABELS_GOOD, LABELS_BAD),
+        "labels": (LABELS_GOOD, [*LABELS_BAD, {"airflow_dag_id": "mine"}, {"airflow_attempt": "1"}]),
         "failure_policy": ([("slow", "slow"), ("fast", "fast")], ["FAST", "", True]),
+        "preflight_validations": (FLAG_GOOD, FLAG_BAD),
+        "job_overrides": (
+            [
+                *RAW_GOOD,
+                (
+                    {"newField": {"subField": [1]}},
+                    {"new_field": {"sub_field": [1]}},
+                ),
+            ],
+            [
+                *RAW_BAD,
+                {"name": "x"},
+                {"pipelineSpec": {}},
+                {"runtimeConfig": {"parameterValues": {}}},
+                {"runtime_config": {"failure_policy": 1}},
+                {"labels": {"airflow_dag_id": "x"}},
+                {"labels": {"Team": "x"}},
+                {"template_uri": "https://europe-west4-kfp.pkg.dev/x"},
+            ],
+        ),
         "display_name": (NAME_GOOD, NAME_BAD),
     },
 }
@@ -194,16 +276,24 @@ def test_a_bad_value_is_named(kind: type[Settings], name: str, given: object) ->
 def test_a_field_may_hold_a_template_where_airflow_renders_one(kind: type[Settings]) -> None:
     template = "{{ params.x }}"
     inside: Any
+    parts: Mapping[str, Any] = {
+        "reserved_ip_ranges": [template],
+        "psc_interface_config": {"network_attachment": template},
+        "nfs_mounts": [{"server": template, "path": "/a", "mount_point": template}],
+        "reservation_affinity": {"reservation_affinity_type": template},
+        "labels": {"a": template},
+        "env": {"a": template},
+        "additional_training_job_args": {"a": template},
+        "job_overrides": {"a": template},
+    }
     for item in fields(kind):
-        if item.name == "reserved_ip_ranges":
-            inside = [template]
-        elif item.name in ("labels", "env"):
-            inside = {"a": template}
+        if item.name in parts:
+            inside = parts[item.name]
         else:
             assert getattr(kind(**{item.name: template}), item.name) == template
             continue
         assert getattr(kind(**{item.name: inside}), item.name) == inside
-        with pytest.raises(VertexSettingsError, match=r"a dict of at most|a list of strings"):
+        with pytest.raises(VertexSettingsError, match=r"a dict of |a list of "):
             kind(**{item.name: template})
 
 
@@ -433,7 +523,7 @@ def test_a_custom_job_takes_from_the_pipeline_what_it_does_not_say() -> None:
         persistent_resource_id="pool",
         labels={"team": "ml"},
     )
-    job = merge_task_settings([{"custom_job": {}}], pipeline).custom_job
+    job = merge_task_settings([Level({"custom_job": {}}, pipeline.to_dict())]).custom_job
     assert job == CustomJob(
         service_account=ACCOUNT,
         network=NETWORK,
@@ -446,20 +536,22 @@ def test_a_custom_job_takes_from_the_pipeline_what_it_does_not_say() -> None:
         "network": "projects/1/global/networks/other",
         "persistent_resource_id": "mine",
     }
-    job = merge_task_settings([{"custom_job": own}], pipeline).custom_job
+    job = merge_task_settings([Level({"custom_job": own}, pipeline.to_dict())]).custom_job
     assert job == CustomJob(**own, encryption_spec_key_name=KEY)
-    assert merge_task_settings([{}], pipeline) == TaskSettings()
+    assert merge_task_settings([Level({}, pipeline.to_dict())]) == TaskSettings()
 
 
 def test_opting_out_of_the_persistent_resource_leaves_its_account() -> None:
     pipeline = PipelineSettings(service_account=ACCOUNT, persistent_resource_id="pool")
-    job = merge_task_settings([{"custom_job": {"persistent_resource_id": ""}}], pipeline).custom_job
+    job = merge_task_settings(
+        [Level({"custom_job": {"persistent_resource_id": ""}}, pipeline.to_dict())]
+    ).custom_job
     assert job == CustomJob(persistent_resource_id="")
 
 
 def test_a_pipeline_that_says_no_persistent_resource_keeps_its_account() -> None:
     pipeline = PipelineSettings(service_account=ACCOUNT, persistent_resource_id="")
-    job = merge_task_settings([{"custom_job": {}}], pipeline).custom_job
+    job = merge_task_settings([Level({"custom_job": {}}, pipeline.to_dict())]).custom_job
     assert job == CustomJob(service_account=ACCOUNT)
 
 
@@ -491,8 +583,8 @@ def test_values_of_two_levels_may_complete_each_other() -> None:
         [
             {"custom_job": {"accelerator_count": 2}},
             {"custom_job": {"accelerator_type": "NVIDIA_TESLA_T4", "tensorboard": BOARD}},
+            Level(job={"service_account": ACCOUNT}),
         ],
-        PipelineSettings(service_account=ACCOUNT),
     )
     assert merged.custom_job == CustomJob(
         accelerator_type="NVIDIA_TESLA_T4", accelerator_count=2, tensorboard=BOARD, service_account=ACCOUNT
@@ -516,6 +608,30 @@ def test_templates_may_still_stand_in_merged_settings() -> None:
 
 
 # The whole job
+
+
+@pytest.mark.parametrize("location", ["europe-west99", "moon-north1"])
+def test_a_region_that_nobody_knows_is_refused_unless_it_is_added(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = PipelineSettings(location=location)
+    with pytest.raises(VertexSettingsError, match=r"location: .* us-central1.* extra_locations") as raised:
+        pipeline.check_together()
+    assert raised.value.found == location
+    monkeypatch.setenv("AIRFLOW__VERTEX_PIPELINES__EXTRA_LOCATIONS", f"mars-east1, {location}")
+    pipeline.check_together()
+
+
+def test_a_key_of_another_region_is_refused() -> None:
+    with pytest.raises(VertexSettingsError, match=r"encryption_spec_key_name: .*one in the job's location"):
+        PipelineSettings(location="us-central1", encryption_spec_key_name=KEY).check_together()
+    for location in ("europe-west4", "{{ params.region }}", None):
+        PipelineSettings(location=location, encryption_spec_key_name=KEY).check_together()
+    for name, value in (("encryption_spec_key_name", KEY), ("tensorboard", BOARD)):
+        job = CustomJob.from_dict({name: value})
+        job.check_regions("europe-west4")
+        with pytest.raises(VertexSettingsError, match=rf"custom_job\.{name}: .*'us-east1'"):
+            job.check_regions("us-east1")
 
 
 def test_a_complete_job_is_accepted() -> None:
@@ -569,8 +685,8 @@ def test_a_job_has_room_for_our_labels_and_a_custom_job_for_all_of_its_own() -> 
         ),
         (
             {"custom_job": {"labels": {"c": "d"}, "machine_type": None}},
-            {"custom_job": {"machine_type": "n1-standard-4", "labels": {"a": "b"}}},
-            {"custom_job": {"machine_type": "n1-standard-4", "labels": {"c": "d"}}},
+            {"custom_job": {"machine_type": "n1-standard-4", "labels": {"a": "b", "c": "wide"}}},
+            {"custom_job": {"machine_type": "n1-standard-4", "labels": {"a": "b", "c": "d"}}},
         ),
         (
             {"resources": {"cpu_limit": "4"}},

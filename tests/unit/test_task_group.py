@@ -25,14 +25,22 @@ from airflow_vertex_provider import (
     compile_group,
     vertex_task_group,
 )
-from airflow_vertex_provider.exceptions import VertexConfigurationError, VertexGroupError
+from airflow_vertex_provider.exceptions import (
+    VertexConfigurationError,
+    VertexGroupError,
+    VertexSettingsError,
+)
 from airflow_vertex_provider.operators.waiting import triggers_can_end_tasks
 from airflow_vertex_provider.runtime import entrypoint
+from airflow_vertex_provider.settings import ConnectionSettings
 
 SUBMIT = "train.submit_pipeline"
 #: What no function can take into a container.
 LIVE = threading.Lock()
 WAIT = "train.wait_for_pipeline"
+NETWORK = "projects/123/global/networks/vpc"
+#: Of another region than that of the groups here.
+KEY = "projects/acme/locations/us-central1/keyRings/ring/cryptoKeys/key"
 
 
 @task
@@ -444,21 +452,18 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "field", "allowed"),
         [
-            ({"pipeline_root": None}, "pipeline_root", "gs://"),
             ({"pipeline_root": "/tmp/x"}, "pipeline_root", "gs://"),
             ({"pipeline_root": "s3://bucket/x"}, "pipeline_root", "gs://"),
-            ({"location": None}, "location", "europe-west4"),
+            ({"location": "europe-west99"}, "location", "extra_locations"),
+            ({"encryption_spec_key_name": KEY}, "encryption_spec_key_name", "europe-west4"),
+            ({"job_overrides": {"pipelineSpec": {}}}, "job_overrides.pipeline_spec", "the group"),
+            ({"network": NETWORK, "psc_network_attachment": "a"}, "network", "psc_network_attachment"),
             ({"location": "Europe West"}, "location", "europe-west4"),
             ({"network": "my-vpc"}, "network", "NUMBER"),
             ({"labels": {"Team": "x"}}, "labels", "lower-case"),
             ({"failure_policy": "sometimes"}, "failure_policy", "slow"),
             ({"custom_job": {"machine": "n1"}}, "custom_job.machine", "machine_type"),
             ({"custom_job": CustomJob(), "resources": Resources()}, "resources", "not both"),
-            (
-                {"custom_job": CustomJob(accelerator_type="NVIDIA_TESLA_T4")},
-                "custom_job.accelerator_count",
-                "together",
-            ),
             ({"display_name": "x" * 129}, "display_name", "128"),
         ],
     )
@@ -514,8 +519,11 @@ class TestRefusals:
         [
             ({"machine_type": "n1-standard-4"}, 'executor_config["vertex"].machine_type'),
             ({"custom_job": {"machine_typ": "n1-standard-4"}}, "custom_job.machine_typ"),
-            ({"custom_job": {"accelerator_type": "NVIDIA_TESLA_T4"}}, "custom_job.accelerator_count"),
-            ({"custom_job": {"accelerator_count": 1}}, "custom_job.accelerator_type"),
+            ({"custom_job": {"encryption_spec_key_name": KEY}}, "custom_job.encryption_spec_key_name"),
+            (
+                {"custom_job": {"machine_type": "e2-standard-4", "accelerator_type": "NVIDIA_TESLA_T4"}},
+                "custom_job.accelerator_type",
+            ),
             ({"custom_job": {"accelerator_type": "T4"}}, "custom_job.accelerator_type"),
             ({"resources": {"cpu_limit": "many"}}, "resources.cpu_limit"),
             ({"env": {"A": ""}}, "env.A"),
@@ -647,17 +655,69 @@ class TestRefusals:
 
         assert [problem.field for problem in refused(build).problems] == ["arguments[1]"]
 
+    @pytest.mark.parametrize(
+        ("options", "settings", "said"),
+        [
+            ({"location": None}, {}, "train: location: found None"),
+            ({"pipeline_root": None}, {}, "train: pipeline_root: found None"),
+            (
+                {"custom_job": CustomJob(accelerator_type="NVIDIA_TESLA_T4")},
+                {},
+                r"train\.source: custom_job\.accelerator_count: .*together",
+            ),
+            (
+                {},
+                {"custom_job": {"accelerator_count": 1}},
+                r"train\.source: custom_job\.accelerator_type: .*together",
+            ),
+            (
+                {"persistent_resource_id": "pool"},
+                {"custom_job": {}},
+                r"train\.source: custom_job\.service_account: found None; allowed: a service account",
+            ),
+        ],
+    )
+    def test_what_a_connection_may_say_is_missed_at_submit(
+        self, options: dict[str, Any], settings: dict[str, Any], said: str
+    ) -> None:
+        with DAG("d") as dag:
+            with group(**options):
+                source.override(executor_config={"vertex": settings})()
+        with pytest.raises(VertexSettingsError, match=said):
+            compile_group(group_of(dag))
+        connection = ConnectionSettings.of(
+            {
+                "location": "us-central1",
+                "pipeline_root": "gs://bucket/connection",
+                "service_account": "w@acme.iam.gserviceaccount.com",
+                "custom_job": {"accelerator_type": "NVIDIA_TESLA_V100", "accelerator_count": 4},
+            },
+            "c",
+        )
+        compile_group(group_of(dag), connection=connection)
+
     def test_container_without_an_image(self) -> None:
-        def build() -> None:
+        with DAG("d") as dag:
             with group():
                 VertexContainerOperator(task_id="box", command=["x"])
                 VertexContainerOperator(
                     task_id="given", command=["x"], executor_config={"vertex": {"image": "i"}}
                 )
+        with pytest.raises(VertexSettingsError, match=r"train\.box: image: found None"):
+            compile_group(group_of(dag))
+        spec = compile_group(group_of(dag), connection=ConnectionSettings.of({"image": "theirs"}, "c"))
+        executors = spec["deploymentSpec"]["executors"]
+        assert executors["exec-box"]["container"]["image"] == "theirs"
+        assert executors["exec-given"]["container"]["image"] == "i"
 
-        assert [(problem.where, problem.field) for problem in refused(build).problems] == [
-            ("train.box", "image")
-        ]
+    def test_a_fast_connection_refuses_what_a_fast_group_does(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                source() >> source.override(task_id="late", trigger_rule="all_done")()
+        connection = ConnectionSettings.of({"failure_policy": "fast"}, "c")
+        with pytest.raises(VertexGroupError, match=r"train\.late: trigger_rule: .*failure_policy='fast'"):
+            compile_group(group_of(dag), connection=connection)
+        compile_group(group_of(dag))
 
     def test_settings_of_a_member_that_runs_nothing(self) -> None:
         def build() -> None:
@@ -775,7 +835,7 @@ class TestRefusals:
 
     def test_all_problems_at_once(self) -> None:
         def build() -> None:
-            with group(location=None, pipeline_root=None):
+            with group(location="nowhere", pipeline_root=None):
                 BranchPythonOperator(task_id="branch", python_callable=lambda: "x")
                 source.override(trigger_rule="all_done", depends_on_past=True)()
                 PythonOperator(task_id="lam", python_callable=lambda: 1)
@@ -837,12 +897,23 @@ class TestRefusals:
 
     def test_execution_timeout_on_a_plain_task(self) -> None:
         def build() -> None:
-            with group():
+            with group(resources={"cpu_limit": "2"}):
                 source.override(execution_timeout=timedelta(hours=1))()
 
         problem = refused(build).problems[0]
         assert problem.field == "execution_timeout"
         assert "custom_job" in problem.allowed
+
+    def test_execution_timeout_where_only_the_connection_names_a_machine(self) -> None:
+        with DAG("d") as dag:
+            with group():
+                source.override(execution_timeout=timedelta(hours=1))()
+        with pytest.raises(
+            VertexGroupError, match=r"train\.source: execution_timeout: .*plain pipeline task"
+        ):
+            compile_group(group_of(dag))
+        connection = ConnectionSettings.of({"custom_job": {"timeout": "30s"}}, "c")
+        assert '\\"timeout\\":\\"30s\\"' in json.dumps(compile_group(group_of(dag), connection=connection))
 
     def test_execution_timeout_of_nothing(self) -> None:
         def build() -> None:
@@ -956,7 +1027,7 @@ class TestRefusals:
     def test_refused_group_leaves_the_author_s_operators(self) -> None:
         with DAG("d") as dag:
             with pytest.raises(VertexGroupError):
-                with group(location=None):
+                with group(location="nowhere"):
                     source()
         assert set(dag.task_dict) == {"train.source"}
 

@@ -15,7 +15,7 @@ import pytest
 from airflow_vertex_provider.compiler import compile_graph, dump_spec
 from airflow_vertex_provider.graph.model import Graph
 from airflow_vertex_provider.runtime.protocol import embedded_source
-from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings
+from airflow_vertex_provider.settings import Level, PipelineSettings, TaskSettings, merge_task_settings
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/graph.json"))
@@ -49,13 +49,21 @@ def entry_points(data: Any) -> set[str]:
     return set().union(*(entry_points(item) for item in data))
 
 
+def merged_settings(said: dict[str, Any]) -> dict[str, TaskSettings]:
+    job = Level(job=said["pipeline"])
+    return {task_id: merge_task_settings([*levels, job]) for task_id, levels in said["tasks"].items()}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_group_compiles_to_its_golden_spec(case: str) -> None:
     folder = GOLDEN / case
     graph = Graph.from_dict(json.loads((folder / "graph.json").read_text()))
     said: dict[str, Any] = json.loads((folder / "settings.json").read_text())
     pipeline = PipelineSettings.from_dict(said["pipeline"])
-    settings = {task_id: merge_task_settings(levels, pipeline) for task_id, levels in said["tasks"].items()}
+    settings = {
+        task_id: merge_task_settings([*levels, Level(job=said["pipeline"])])
+        for task_id, levels in said["tasks"].items()
+    }
     text = marked(dump_spec(compile_graph(graph, settings, pipeline)))
     if os.environ.get("RENEW_GOLDEN"):
         (folder / "spec.json").write_text(text)
@@ -70,7 +78,10 @@ def test_nothing_calls_pip_unless_it_is_asked_to(case: str) -> None:
     graph = Graph.from_dict(json.loads((folder / "graph.json").read_text()))
     said = json.loads((folder / "settings.json").read_text())
     pipeline = PipelineSettings.from_dict(said["pipeline"])
-    settings = {task_id: merge_task_settings(given, pipeline) for task_id, given in said["tasks"].items()}
+    settings = {
+        task_id: merge_task_settings([*given, Level(job=said["pipeline"])])
+        for task_id, given in said["tasks"].items()
+    }
     text = dump_spec(compile_graph(graph, settings, pipeline))
     assert bool(re.search(r"\bpip\b", text)) == asked
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
 from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES
 from tests.support.processes import wait_until
 from tests.support.projects import lay, reading, shop
+from tests.unit.submitting import submit
 
 BOTH = """
         price(100)
@@ -24,30 +24,6 @@ BOTH = """
         price.override(task_id="machine", executor_config=MACHINE)(200)
         task(total).override(task_id="by_name", executor_config=MACHINE)(200)
 """
-
-
-class FakeInstance:
-    """The little of a task instance that submit touches; Airflow's own needs a supervisor."""
-
-    map_index = -1
-    max_tries = 0
-
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
-        self.pushed: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.pushed[key] = value
-
-
-class FakeRun:
-    start_date = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def submit(dag: Any, run_id: str = "run-1") -> str:
-    """Submit the group as a worker does, and return the job's name."""
-    operator = dag.get_task("g.submit_pipeline")
-    return str(operator.execute({"ti": FakeInstance(run_id), "dag_run": FakeRun()}))
 
 
 def ended(hook: VertexPipelineHook, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_vertex_provider.emulator import VertexEmulator
-from airflow_vertex_provider.exceptions import VertexSettingsError, VertexValueError
+from airflow_vertex_provider.exceptions import VertexValueError
 from airflow_vertex_provider.graph.model import (
     Encoding,
     FromOutput,
@@ -19,8 +19,8 @@ from airflow_vertex_provider.graph.model import (
     TaskKind,
 )
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.operators.job_request import job_request
 from airflow_vertex_provider.operators.parameters import check_environment, write_parameter
-from airflow_vertex_provider.operators.pipeline_job import job_request, rendered_pipeline, rendered_task
 from airflow_vertex_provider.outputs import read_value
 from airflow_vertex_provider.runtime import protocol
 from airflow_vertex_provider.settings import PipelineSettings
@@ -109,21 +109,6 @@ class TestValues:
             write_parameter(Parameter("p", Encoding.TEXT), "x" * 100_000, 24_000, PIPELINE, hook)
 
 
-class TestSettings:
-    def test_rendered_task_settings_name_the_task(self) -> None:
-        with pytest.raises(VertexSettingsError, match=r"g\.fit: custom_job\.machine_type: found 'N1'"):
-            rendered_task("g.fit", [{"custom_job": {"machine_type": "N1"}}, {}], PIPELINE)
-
-    def test_rendered_numbers(self) -> None:
-        settings = rendered_task("t", [{"custom_job": {"replica_count": "3"}}], PIPELINE)
-        assert settings.custom_job is not None
-        assert settings.custom_job.replica_count == 3
-
-    def test_rendered_job_settings(self) -> None:
-        with pytest.raises(VertexSettingsError, match="location"):
-            rendered_pipeline({"location": "nowhere", "pipeline_root": ROOT}, "p")
-
-
 def test_every_job_setting_arrives(hook: VertexPipelineHook, emulator: VertexEmulator) -> None:
     pipeline = PipelineSettings(
         location=LOCATION,
@@ -137,7 +122,7 @@ def test_every_job_setting_arrives(hook: VertexPipelineHook, emulator: VertexEmu
         display_name="My run",
     )
     graph = Graph("D.Ag", "g", "d-ag-g", ())
-    job = job_request(graph, spec(), {"give": "1"}, pipeline, run_id="manual__2026-01-01T00:00:00+00:00")
+    job, _ = job_request(graph, spec(), {"give": "1"}, pipeline, run_id="manual__2026-01-01T00:00:00+00:00")
     hook.create_job(location=LOCATION, job_id="job-1", job=job)
     sent = next(item.body for item in emulator.requests if item.method == "POST")
     assert sent["displayName"] == "My run"
@@ -162,7 +147,7 @@ def test_every_job_setting_arrives(hook: VertexPipelineHook, emulator: VertexEmu
 
 def test_psc_attachment_arrives(hook: VertexPipelineHook, emulator: VertexEmulator) -> None:
     pipeline = PipelineSettings(location=LOCATION, pipeline_root=ROOT, psc_network_attachment="attachment")
-    job = job_request(Graph("d", "g", "d-g", ()), spec(), {"give": "1"}, pipeline, run_id="r")
+    job, _ = job_request(Graph("d", "g", "d-g", ()), spec(), {"give": "1"}, pipeline, run_id="r")
     hook.create_job(location=LOCATION, job_id="job-1", job=job)
     sent = next(item.body for item in emulator.requests if item.method == "POST")
     assert sent["pscInterfaceConfig"] == {"networkAttachment": "attachment"}

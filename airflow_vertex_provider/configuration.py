@@ -1,0 +1,96 @@
+"""The section ``[vertex_pipelines]`` of Airflow's configuration: an option's name in, its checked value out.
+
+Read where a value is needed, never at import. Each option has its default here too, because Airflow's task
+processes read the provider's metadata only when asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airflow_vertex_provider.exceptions import VertexConfigurationError
+
+SECTION = "vertex_pipelines"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    :param kind: ``integer``, ``boolean`` or ``string``, as Airflow's metadata call it.
+    :param default: as text.
+    :param description: what it does, for ``airflow config list`` and the documentation.
+    """
+
+    kind: str
+    default: str
+    description: str
+
+
+OPTIONS: Mapping[str, Option] = {
+    "extra_locations": Option(
+        "string", "", "Regions that Vertex AI Pipelines is served in besides those known here, with commas."
+    ),
+    "allow_unlisted_machines": Option(
+        "boolean",
+        "False",
+        "Take machines and accelerators that the table of pairs does not list, in all jobs.",
+    ),
+    "warn_tasks": Option(
+        "integer",
+        "1000",
+        "Number of pipeline tasks above which submit warns; 0: never. No limit is documented.",
+    ),
+    "warn_spec_bytes": Option(
+        "integer", "8000000", "Bytes of a pipeline spec above which submit warns; 0: never."
+    ),
+    "warn_parameter_characters": Option(
+        "integer",
+        "0",
+        "Characters of a run parameter above which submit warns; 0: never. Open-source Kubeflow takes 10000.",
+    ),
+    "warn_nesting_depth": Option(
+        "integer",
+        "10",
+        "Levels of conditions and loops inside each other above which submit warns; 0: never.",
+    ),
+}
+
+
+def option(name: str) -> str:
+    """Return an option's text."""
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get(SECTION, name, fallback=OPTIONS[name].default))
+
+
+def limit(name: str) -> int:
+    """Return a limit for warnings; 0: none.
+
+    :raises VertexConfigurationError: the option holds no whole number of at least 0.
+    """
+    text = option(name).strip()
+    if not text.isdigit():
+        raise VertexConfigurationError(
+            f"[{SECTION}] {name}: found {text!r}; allowed: a whole number, 0 for no limit"
+        )
+    return int(text)
+
+
+def unlisted_machines_allowed() -> bool:
+    """Tell whether the table of machines is not to be held against anybody.
+
+    :raises VertexConfigurationError: the option holds neither ``True`` nor ``False``.
+    """
+    text = option("allow_unlisted_machines").strip().lower()
+    if text not in ("true", "false"):
+        raise VertexConfigurationError(
+            f"[{SECTION}] allow_unlisted_machines: found {text!r}; allowed: True or False"
+        )
+    return text == "true"
+
+
+def extra_locations() -> frozenset[str]:
+    """Return the regions that an installation adds."""
+    return frozenset(item.strip() for item in option("extra_locations").split(",") if item.strip())
