@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from airflow_vertex_provider.exceptions import VertexConfigurationError
+from typing import Any
 
 SECTION = "vertex_pipelines"
 
@@ -72,9 +71,7 @@ def limit(name: str) -> int:
     """
     text = option(name).strip()
     if not text.isdigit():
-        raise VertexConfigurationError(
-            f"[{SECTION}] {name}: found {text!r}; allowed: a whole number, 0 for no limit"
-        )
+        raise _wrong(name, text, "a whole number, 0 for no limit")
     return int(text)
 
 
@@ -85,12 +82,36 @@ def unlisted_machines_allowed() -> bool:
     """
     text = option("allow_unlisted_machines").strip().lower()
     if text not in ("true", "false"):
-        raise VertexConfigurationError(
-            f"[{SECTION}] allow_unlisted_machines: found {text!r}; allowed: True or False"
-        )
+        raise _wrong("allow_unlisted_machines", text, "True or False")
     return text == "true"
 
 
 def extra_locations() -> frozenset[str]:
     """Return the regions that an installation adds."""
     return frozenset(item.strip() for item in option("extra_locations").split(",") if item.strip())
+
+
+def _wrong(name: str, found: str, allowed: str) -> Exception:
+    # Airflow reads the metadata while it makes its configuration; nothing of Airflow can be imported then.
+    from airflow_vertex_provider.exceptions import VertexConfigurationError
+
+    return VertexConfigurationError(f"[{SECTION}] {name}: found {found!r}; allowed: {allowed}")
+
+
+def metadata() -> dict[str, Any]:
+    """Return the section as a provider's metadata have it."""
+    return {
+        SECTION: {
+            "description": "Vertex AI pipelines made of task groups.",
+            "options": {
+                name: {
+                    "description": option.description,
+                    "version_added": "0.1.0",
+                    "type": option.kind,
+                    "example": None,
+                    "default": option.default,
+                }
+                for name, option in OPTIONS.items()
+            },
+        }
+    }

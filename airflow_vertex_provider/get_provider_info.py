@@ -7,6 +7,8 @@ from typing import Any
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata, as Airflow's ``apache_airflow_provider`` entry point asks for it."""
+    from airflow_vertex_provider.configuration import metadata
+
     return {
         "package-name": "airflow-vertex-provider",
         "name": "Vertex AI Pipelines",
@@ -18,4 +20,5 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_vertex_provider.links.pipeline_job.VertexPipelineLink",
             "airflow_vertex_provider.links.pipeline_job.VertexLogsLink",
         ],
+        "config": metadata(),
     }
