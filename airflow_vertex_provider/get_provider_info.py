@@ -8,6 +8,7 @@ from typing import Any
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata, as Airflow's ``apache_airflow_provider`` entry point asks for it."""
     from airflow_vertex_provider.configuration import metadata
+    from airflow_vertex_provider.hooks.fields import connection_type
 
     return {
         "package-name": "airflow-vertex-provider",
@@ -20,5 +21,6 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_vertex_provider.links.pipeline_job.VertexPipelineLink",
             "airflow_vertex_provider.links.pipeline_job.VertexLogsLink",
         ],
+        "connection-types": [connection_type()],
         "config": metadata(),
     }

@@ -1,16 +1,8 @@
 """Calls to Vertex AI Pipelines: an Airflow connection in, jobs and values out.
 
 The only user of Google's client on this side. Import this module inside functions only: it loads Google's
-provider, and its methods load Google's client.
-Beside the fields of Google's own connection type these extras are read:
-
-====================  ===================================================================
-extra                 meaning
-====================  ===================================================================
-``api_endpoint``      host (or http URL) of the Vertex AI API; else the region's public one
-``storage_endpoint``  URL of the Cloud Storage API; else Google's
-``console_endpoint``  URL of another console than Google's, for links
-====================  ===================================================================
+provider, and its methods load Google's client. The fields of its connection stand in
+:mod:`~airflow_vertex_provider.hooks.fields`.
 """
 
 from __future__ import annotations
@@ -21,21 +13,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 
-from airflow_vertex_provider.exceptions import VertexApiError, VertexConfigurationError, VertexSubmissionError
+from airflow_vertex_provider.exceptions import (
+    VertexApiError,
+    VertexConfigurationError,
+    VertexProviderError,
+    VertexSubmissionError,
+)
+from airflow_vertex_provider.hooks.connection import check_endpoint, setting_extras, typed_extras
+from airflow_vertex_provider.hooks.failures import explanation, is_transient, said
+from airflow_vertex_provider.hooks.fields import (
+    CONNECTION_NAME,
+    CONNECTION_TYPE,
+    FIELDS,
+    GOOGLE_TYPE,
+    HIDDEN_FIELDS,
+)
+from airflow_vertex_provider.hooks.snapshots import snapshot_of
 from airflow_vertex_provider.links import console
 from airflow_vertex_provider.settings.connection import ConnectionSettings
-from airflow_vertex_provider.snapshot import (
-    JobSnapshot,
-    TaskSnapshot,
-    is_scope,
-    tells_iteration,
-    with_indexes,
-)
-from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES, pipeline_state, task_state
+from airflow_vertex_provider.snapshot import JobSnapshot
+from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES, pipeline_state
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
     from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
-    from google.cloud.aiplatform_v1.types import PipelineJob
 
 _T = TypeVar("_T")
 
@@ -43,15 +44,57 @@ _T = TypeVar("_T")
 CALL_TIMEOUT = 60.0
 #: Seconds for which a call is tried again while the answers are transient.
 RETRY_DEADLINE = 120.0
+#: Seconds that the one call of ``test_connection`` may take.
+TEST_TIMEOUT = 20.0
+#: Where it asks if the connection names no location.
+TEST_LOCATION = "us-central1"
 
 
 class VertexPipelineHook(GoogleBaseHook):
     """Talks to Vertex AI Pipelines with the identity of an Airflow connection.
 
-    :param gcp_conn_id: Google's own connection type, ``google_cloud_platform``.
+    :param gcp_conn_id: connection of type ``vertex_ai``, or of Google's own, ``google_cloud_platform``.
     :param impersonation_chain: as in Google's provider.
     :param project_id: project of the jobs; the connection's if ``None``.
+    :raises VertexConfigurationError: the connection is of another type, or has an extra that is not allowed.
     """
+
+    conn_type = CONNECTION_TYPE
+    hook_name = CONNECTION_NAME
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form for an Airflow that does not read it from the provider's metadata, as 3.1."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from wtforms import BooleanField, IntegerField, PasswordField, StringField
+
+        widgets: dict[str, Any] = {}
+        for name, field in FIELDS.items():
+            said = {"label": field.label, "description": field.description}
+            if field.kind == "flag":
+                widgets[name] = BooleanField(**said, default=False)
+            elif field.kind == "number":
+                widgets[name] = IntegerField(**said, widget=BS3TextFieldWidget())
+            elif field.secret:
+                widgets[name] = PasswordField(**said, widget=BS3PasswordFieldWidget())
+            else:
+                widgets[name] = StringField(**said, widget=BS3TextFieldWidget())
+        return widgets
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return which standard fields the form leaves out."""
+        return {"hidden_fields": list(HIDDEN_FIELDS), "relabeling": {}}
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Connection:
+        """Look a connection up and check its type and its extras.
+
+        :raises VertexConfigurationError: see :func:`typed_extras`.
+        """
+        connection = super().get_connection(conn_id)
+        typed_extras(connection.conn_type, connection.extra_dejson, conn_id)
+        return connection
 
     def __init__(
         self,
@@ -62,6 +105,11 @@ class VertexPipelineHook(GoogleBaseHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(gcp_conn_id=gcp_conn_id, impersonation_chain=impersonation_chain, **kwargs)
+        # get_connection has checked them against the connection's own type.
+        self.extras = typed_extras(GOOGLE_TYPE, self.extras, gcp_conn_id)
+        chain = self.extras.get("impersonation_chain")
+        if not self.impersonation_chain and isinstance(chain, list):
+            self.impersonation_chain = chain
         self._project_id = project_id
         self._clients: dict[str, PipelineServiceClient] = {}
 
@@ -85,20 +133,49 @@ class VertexPipelineHook(GoogleBaseHook):
 
         :raises VertexSettingsError: one of its extras is not allowed.
         """
-        return ConnectionSettings.of(self.extras, self.gcp_conn_id)
+        return ConnectionSettings.of(setting_extras(self.extras), self.gcp_conn_id)
 
     def client(self, location: str) -> PipelineServiceClient:
         """Return Google's client for ``location``, over REST, made once per hook and location."""
         if location not in self._clients:
             from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
 
-            endpoint = self._get_field("api_endpoint") or f"{location}-aiplatform.googleapis.com"
+            endpoint = self._get_field("api_endpoint")
+            check_endpoint(endpoint, location, self.gcp_conn_id)
+            endpoint = endpoint or f"{location}-aiplatform.googleapis.com"
             self._clients[location] = PipelineServiceClient(
                 credentials=self.get_credentials(),
                 transport="rest",
                 client_options={"api_endpoint": endpoint},
             )
         return self._clients[location]
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the service for one job of the connection's location, and explain what came back.
+
+        Runs where somebody presses *Test* in Airflow's form: in the API server. One call, not repeated.
+
+        :return: whether the service answered, and a text for people, with nothing secret in it.
+        """
+        location = str(self._get_field("location") or TEST_LOCATION)
+        try:
+            # Settings that no job could be made with are a failure too.
+            said_by_connection = self.defaults
+            parent = f"projects/{self.project}/locations/{location}"
+            self.client(location).list_pipeline_jobs(
+                request={"parent": parent, "page_size": 1}, timeout=TEST_TIMEOUT, retry=None
+            )
+        except VertexProviderError as error:
+            return False, said(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, people are told
+            self.log.info("The test of connection %r failed: %s", self.gcp_conn_id, said(error))
+            return False, explanation(error, location=location)
+        account = getattr(self.get_credentials(), "service_account_email", None)
+        told = ", ".join([*said_by_connection.pipeline, *said_by_connection.task]) or "nothing"
+        return True, (
+            f"Vertex AI in {location} answered for project {self.project}"
+            f"{f' to {account}' if account else ''}. Jobs and tasks take from this connection: {told}"
+        )
 
     def create_job(self, *, location: str, job_id: str, job: Mapping[str, Any]) -> tuple[str, bool]:
         """Create a pipeline job, or find it there already. Runs on a worker.
@@ -270,47 +347,21 @@ class VertexPipelineHook(GoogleBaseHook):
             initial=0.5,
             maximum=20.0,
             timeout=RETRY_DEADLINE,
-            on_error=lambda error: self.log.warning("Could not %s yet: %s", what, error),
+            on_error=lambda error: self.log.warning("Could not %s yet: %s", what, said(error)),
         )
         try:
             return retry(function)()
         except RetryError as error:
             raise VertexApiError(
-                f"Could not {what} for {RETRY_DEADLINE:.0f} seconds: {error.cause}", transient=True
+                f"Could not {what} for {RETRY_DEADLINE:.0f} seconds: {said(error.cause)}", transient=True
             ) from error
         except GoogleAPICallError as error:
             code = error.code if isinstance(error.code, int) else None
             raise VertexApiError(
-                f"Could not {what}: {error}", transient=is_transient(error), code=code
+                f"Could not {what}: {said(error)}", transient=is_transient(error), code=code
             ) from error
         except (GoogleAuthError, OSError) as error:
-            raise VertexApiError(f"Could not {what}: {error}", transient=is_transient(error)) from error
-
-
-def is_transient(error: BaseException) -> bool:
-    """Tell whether the same call may succeed later (list at the end of vertex-rules)."""
-    from google.api_core import exceptions as api
-    from google.auth.exceptions import RefreshError, TransportError
-    from requests.exceptions import RequestException
-
-    passing = (
-        api.ServiceUnavailable,
-        api.InternalServerError,
-        api.BadGateway,
-        api.GatewayTimeout,
-        api.TooManyRequests,
-        # Over REST a bare 409; create_job has looked whether the job exists before this counts.
-        api.Conflict,
-        TransportError,
-        ConnectionError,
-        TimeoutError,
-    )
-    if isinstance(error, passing):
-        return True
-    if isinstance(error, RefreshError):
-        return bool(getattr(error, "retryable", False))
-    # requests' own connection errors are OSErrors, but so are errors of its callers: be narrow.
-    return isinstance(error, RequestException)
+            raise VertexApiError(f"Could not {what}: {said(error)}", transient=is_transient(error)) from error
 
 
 def location_of(name: str) -> str:
@@ -324,93 +375,3 @@ def location_of(name: str) -> str:
             f"job name: found {name!r}; allowed: projects/<project>/locations/<location>/pipelineJobs/<id>"
         )
     return parts[3]
-
-
-def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot:
-    """Take from Google's message what waiting needs, as plain data.
-
-    :param logs_url: address of the logs of the custom job with the resource name it is given.
-    """
-    message = type(job).pb(job)
-    job_id = message.name.rpartition("/")[2]
-    # The root entry is named after the job and only restates its children (vertex-observed 1).
-    details = [detail for detail in message.job_detail.task_details if detail.task_name != job_id]
-    state = pipeline_state(message.state)
-    return JobSnapshot(
-        name=message.name,
-        state=state,
-        state_text=_enum_text(message, "state"),
-        error=message.error.message,
-        entries=with_indexes(
-            (_task_snapshot(detail, logs_url) for detail in details), final=state in TERMINAL_PIPELINE_STATES
-        ),
-        labels=dict(message.labels),
-        create_time=_time(message, "create_time"),
-    )
-
-
-def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
-    containers = detail.executor_detail
-    custom_job = containers.container_detail.main_job or containers.custom_job_detail.job
-    metadata = detail.execution.metadata
-    outputs, inputs = (
-        {
-            key.removeprefix(prefix): _plain(metadata[key])
-            for key in metadata
-            if key.startswith(prefix) and wanted(key.removeprefix(prefix))
-        }
-        for prefix, wanted in (("output:", lambda _: True), ("input:", tells_iteration))
-    )
-    return TaskSnapshot(
-        name=detail.task_name,
-        state=task_state(detail.state),
-        state_text=_enum_text(detail, "state"),
-        error=detail.error.message,
-        outputs={**_artifacts(detail.outputs), **outputs},
-        custom_job=custom_job,
-        logs_url=logs_url(custom_job) if custom_job else "",
-        id=str(detail.task_id),
-        parent=str(detail.parent_task_id or ""),
-        scope=is_scope(detail.task_name, detail.execution.schema_title, has_container=bool(custom_job)),
-        inputs=inputs,
-        create_time=_time(detail, "create_time"),
-    )
-
-
-def _artifacts(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return output artifacts as Airflow has them: a dict of uri, type and metadata, or a list of such."""
-    from google.protobuf import json_format
-
-    found: dict[str, Any] = {}
-    for name, items in outputs.items():
-        described = [
-            {
-                "uri": item.uri,
-                "type": item.schema_title,
-                "metadata": json_format.MessageToDict(item.metadata),
-            }
-            for item in items.artifacts
-        ]
-        found[name] = described[0] if len(described) == 1 else described
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Turn what protobuf gives for a list or a struct into a list or a dict."""
-    from google.protobuf import json_format, struct_pb2
-
-    if isinstance(value, struct_pb2.Struct | struct_pb2.ListValue):
-        return json_format.MessageToDict(value)
-    return value
-
-
-def _enum_text(message: Any, name: str) -> str:
-    number = getattr(message, name)
-    known = message.DESCRIPTOR.fields_by_name[name].enum_type.values_by_number.get(number)
-    return known.name if known else str(number)
-
-
-def _time(message: Any, name: str) -> Any:
-    from datetime import UTC
-
-    return getattr(message, name).ToDatetime(tzinfo=UTC) if message.HasField(name) else None

@@ -8,7 +8,7 @@ from typing import Any
 from google.cloud.aiplatform_v1.types import PipelineJob
 from google.protobuf import json_format
 
-from airflow_vertex_provider.hooks.pipeline import snapshot_of
+from airflow_vertex_provider.hooks.snapshots import snapshot_of
 from airflow_vertex_provider.snapshot import JobSnapshot
 
 NAME = "projects/1/locations/europe-west4/pipelineJobs/job-1"
