@@ -96,6 +96,12 @@ def _typed(name: str, field: Field, value: Any, conn_id: str) -> Any:
     """Return a value in its field's type, or ``None`` if there is none."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
+    typed = _read(name, field, value, conn_id)
+    # A form that somebody has emptied again leaves {} or [].
+    return None if typed in ({}, []) else typed
+
+
+def _read(name: str, field: Field, value: Any, conn_id: str) -> Any:
     try:
         if field.kind == "flag":
             return checks.flag(name, value)

@@ -14,8 +14,9 @@ CONNECTION_NAME = "Google Vertex AI Pipelines"
 #: Google's own type; its connections serve as well.
 GOOGLE_TYPE = "google_cloud_platform"
 
-#: Kind of a field to the JSON types that the form and typed extras have.
-_JSON_TYPES = {"text": "string", "number": "integer", "flag": "boolean", "list": "array", "dict": "object"}
+#: Kind of a field to the JSON type that the form has for it. A dict is written as text: the form's own editor
+#: for objects puts what one types in order as soon as it is JSON, in the middle of a word.
+_JSON_TYPES = {"text": "string", "number": "integer", "flag": "boolean", "list": "array", "dict": "string"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Field:
     :param label: what stands beside it in the form.
     :param description: what stands below it in the form and in docs/connection.md.
     :param kind: ``text``, ``number``, ``flag``, ``list`` of texts or ``dict``.
-    :param google: whether it is Google's own, of the type ``google_cloud_platform``.
+    :param section: part of the form.
     :param secret: whether its value is kept out of forms, messages and logs.
     :param choices: all values that it may have, or none for any.
     """
@@ -33,13 +34,17 @@ class Field:
     label: str
     description: str
     kind: str = "text"
-    google: bool = False
+    section: str = "Jobs and tasks"
     secret: bool = False
     choices: tuple[str, ...] = ()
 
 
 def _google(label: str, description: str, kind: str = "text", *, secret: bool = False) -> Field:
-    return Field(label, description, kind, google=True, secret=secret)
+    return Field(label, description, kind, "Project and identity", secret=secret)
+
+
+def _endpoint(label: str, description: str) -> Field:
+    return Field(label, description, section="Endpoints")
 
 
 #: In the order of the form.
@@ -105,11 +110,13 @@ FIELDS: Mapping[str, Field] = {
         'Machine of tasks that name none, as a JSON object: {"machine_type": "n1-standard-8"}.',
         "dict",
     ),
-    "api_endpoint": Field(
+    "api_endpoint": _endpoint(
         "API endpoint", "Host or URL of the Vertex AI API: a private endpoint, or the emulator."
     ),
-    "storage_endpoint": Field("Storage endpoint", "URL of the Cloud Storage API, if not Google's."),
-    "console_endpoint": Field("Console endpoint", "URL of the console that links lead to, if not Google's."),
+    "storage_endpoint": _endpoint("Storage endpoint", "URL of the Cloud Storage API, if not Google's."),
+    "console_endpoint": _endpoint(
+        "Console endpoint", "URL of the console that links lead to, if not Google's."
+    ),
 }
 
 #: Standard fields of a connection that mean nothing to Google.
@@ -138,12 +145,16 @@ def connection_type() -> dict[str, Any]:
 
 def _form_field(field: Field) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": [_JSON_TYPES[field.kind], "null"]}
+    # Airflow's form has a part for each.
+    schema["section"] = field.section
     if field.secret:
         schema["format"] = "password"
+    if field.kind == "dict":
+        schema["format"] = "multiline"
     if field.kind == "list":
         schema["items"] = {"type": "string"}
     if field.kind == "flag":
         schema["default"] = False
     if field.choices:
-        schema["enum"] = [*field.choices, None]
+        schema["enum"] = list(field.choices)
     return {"label": field.label, "description": field.description, "schema": schema}

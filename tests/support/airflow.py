@@ -156,6 +156,7 @@ class AirflowDeployment(AirflowApi):
     :param dags_folder: one folder of DAG files, or several.
     :param connections: connection id to its JSON or URI, set as ``AIRFLOW_CONN_*``.
     :param env: more environment variables for every process.
+    :param components: what of :data:`COMPONENTS` is started; all of it if not given.
     """
 
     def __init__(
@@ -164,7 +165,9 @@ class AirflowDeployment(AirflowApi):
         connections: Mapping[str, str],
         *,
         env: Mapping[str, str] | None = None,
+        components: Iterable[str] = COMPONENTS,
     ) -> None:
+        self._components = tuple(components)
         self.port = free_port()
         super().__init__(f"http://127.0.0.1:{self.port}")
         self.home = Path(tempfile.mkdtemp(prefix="airflow-home-"))
@@ -181,14 +184,14 @@ class AirflowDeployment(AirflowApi):
     def __enter__(self) -> Self:
         try:
             make_home(self.home)
-            for name, arguments in COMPONENTS.items():
+            for name in self._components:
                 self._processes[name] = ManagedProcess(
                     name,
-                    [airflow_program(), *arguments],
+                    [airflow_program(), *COMPONENTS[name]],
                     log=self.home / f"{name}.log",
                     env=self.env,
                 )
-            self.start(*COMPONENTS)
+            self.start(*self._components)
         except BaseException:
             self.close()
             raise

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_vertex_provider.configuration import OPTIONS
+from airflow_vertex_provider.hooks.fields import FIELDS
 from airflow_vertex_provider.settings import TASK_KEYS, CustomJob, PipelineSettings
 from airflow_vertex_provider.settings.machine_table import table
 
@@ -76,6 +77,16 @@ def test_the_pairs_are_those_that_are_checked() -> None:
         for accelerator, counts in takes.items()
     }
     assert without == {machine.removesuffix("-") for machine, takes in machines.items() if not takes}
+
+
+@pytest.mark.parametrize("section", ["Project and identity", "Jobs and tasks", "Endpoints"])
+def test_every_field_of_the_connection_is_explained(section: str) -> None:
+    said = [
+        (name.strip("`"), label, meaning) for name, label, meaning in rows("connection.md", f"### {section}")
+    ]
+    assert said == [
+        (name, field.label, field.description) for name, field in FIELDS.items() if field.section == section
+    ]
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
