@@ -14,6 +14,10 @@ from collections.abc import Sequence
 
 #: Command -> module with ``main(argv)``, and one line of help.
 COMMANDS = {
+    "doctor": (
+        "airflow_vertex_provider.cli.doctor",
+        "tell which permissions are missing for jobs to run with a connection",
+    ),
     "emulator": (
         "airflow_vertex_provider.emulator.__main__",
         "serve the Vertex AI API on this machine, for development and tests",

@@ -11,7 +11,7 @@ _PERMISSION = re.compile(r"[Pp]ermission '?([a-z]+\.[\w.]+)'?")
 _DISABLED = ("SERVICE_DISABLED", "has not been used", "it is disabled")
 #: What must not stand in a message, though a library may put it there.
 _SECRETS = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL),
     re.compile(r"(?i)(bearer\s+)[\w.~+/=-]+"),
     re.compile(
         r"""(?i)((?:access_token|refresh_token|id_token|assertion|client_secret|private_key|subject_token)"""

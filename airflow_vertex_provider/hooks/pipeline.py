@@ -150,6 +150,13 @@ class VertexPipelineHook(GoogleBaseHook):
             )
         return self._clients[location]
 
+    def ask_once(self, location: str) -> None:
+        """Ask the service for one job of a location, once; whatever Google's client raises comes through."""
+        parent = f"projects/{self.project}/locations/{location}"
+        self.client(location).list_pipeline_jobs(
+            request={"parent": parent, "page_size": 1}, timeout=TEST_TIMEOUT, retry=None
+        )
+
     def test_connection(self) -> tuple[bool, str]:
         """Ask the service for one job of the connection's location, and explain what came back.
 
@@ -161,10 +168,7 @@ class VertexPipelineHook(GoogleBaseHook):
         try:
             # Settings that no job could be made with are a failure too.
             said_by_connection = self.defaults
-            parent = f"projects/{self.project}/locations/{location}"
-            self.client(location).list_pipeline_jobs(
-                request={"parent": parent, "page_size": 1}, timeout=TEST_TIMEOUT, retry=None
-            )
+            self.ask_once(location)
         except VertexProviderError as error:
             return False, said(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, people are told

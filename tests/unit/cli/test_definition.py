@@ -19,7 +19,7 @@ def test_help_names_every_command(line: list[str], capsys: pytest.CaptureFixture
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["emulate"]) == 2
-    assert "found 'emulate'; allowed: emulator" in capsys.readouterr().err
+    assert "found 'emulate'; allowed: doctor, emulator" in capsys.readouterr().err
 
 
 def test_command_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
