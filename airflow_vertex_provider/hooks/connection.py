@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_vertex_provider import checks
@@ -36,7 +36,10 @@ _OURS_MISTAKEN = frozenset({"workload_service_account"})
 #: Settings whose name in a connection is another: Airflow hides what stands under a key with
 #: ``service_account`` in it from every log, and whom jobs run as is no secret.
 _SETTING_NAMES = {"service_account": "workload_account"}
-_REGIONAL_HOST = re.compile(r"(?:https://)?([a-z]+-[a-z]+\d+)-aiplatform\.googleapis\.com(?::\d+)?/?")
+#: An endpoint of Google's that serves one region, as a host or as a URL.
+_REGIONAL_HOST = re.compile(
+    r"(?:https?://)?([a-z]+-[a-z]+\d+)-aiplatform(?:\.mtls)?\.googleapis\.com(?::\d+)?(?:/.*)?", re.IGNORECASE
+)
 
 
 def typed_extras(conn_type: str | None, extras: Mapping[str, Any], conn_id: str) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def check_endpoint(endpoint: str | None, location: str, conn_id: str) -> None:
     :raises VertexConfigurationError: it is one.
     """
     match = _REGIONAL_HOST.fullmatch(endpoint or "")
-    if match and match[1] != location:
+    if match and match[1].lower() != location:
         raise _wrong(
             conn_id,
             "api_endpoint",
@@ -111,17 +114,15 @@ def _read(name: str, field: Field, value: Any, conn_id: str) -> Any:
             return _json_of(value, dict)
         if field.kind == "list":
             return _list_of(value)
-        if name == "keyfile_dict" and isinstance(value, Mapping):
-            return dict(value)
-        if name == "impersonation_chain" and isinstance(value, list):
-            return checks.texts(name, value)
-        if name == "credential_config_file" and isinstance(value, Mapping):
-            return dict(value)
+        if name in _GOOGLES:
+            return _GOOGLES[name](value)
         typed = checks.text(name, value)
         if field.choices:
             return checks.one_of(*field.choices)(name, typed)
     except (VertexConfigurationError, ValueError):
-        raise _wrong(conn_id, name, "***" if field.secret else value, _allowed(name, field)) from None
+        # The content of a credential configuration may have a secret, though its path has none.
+        hidden = field.secret or name == "credential_config_file"
+        raise _wrong(conn_id, name, "***" if hidden else value, _allowed(name, field)) from None
     return typed
 
 
@@ -134,17 +135,47 @@ def _json_of(value: Any, kind: type) -> Any:
 
 
 def _list_of(value: Any) -> list[str]:
-    """Read a list, its JSON text, or texts with commas between them."""
+    """Read a list, its JSON text, or texts with commas or new lines between them."""
     if isinstance(value, str) and not value.lstrip().startswith("["):
-        value = [item.strip() for item in value.split(",") if item.strip()]
+        value = [item.strip() for item in re.split(r"[,\n]", value) if item.strip()]
     return checks.texts("", _json_of(value, list))
+
+
+def _chain(value: Any) -> str | list[str]:
+    """Read one account, or several: Google's hook would take a list's JSON for the name of one."""
+    accounts = _list_of(value)
+    return accounts[0] if len(accounts) == 1 else accounts
+
+
+def _path_or_object(value: Any) -> Any:
+    is_path = isinstance(value, str) and not value.lstrip().startswith("{")
+    return value if is_path else _json_of(value, dict)
+
+
+#: Google's fields that are no plain text, each with what reads it into what Google's hook takes. Airflow
+#: parses the values of a URI as JSON where it stores one, and not where it finds one in the environment.
+_GOOGLES: Mapping[str, Callable[[Any], Any]] = {
+    "keyfile_dict": lambda value: _json_of(value, dict),
+    "credential_config_file": _path_or_object,
+    "idp_extra_params": lambda value: json.dumps(_json_of(value, dict)),
+    "impersonation_chain": _chain,
+    "scope": lambda value: ",".join(_list_of(value)),
+}
+#: What they say of themselves in messages.
+_GOOGLES_ALLOWED = {
+    "keyfile_dict": "the JSON of a key file",
+    "credential_config_file": "a path, or the JSON of such a file",
+    "idp_extra_params": "a JSON object",
+    "impersonation_chain": "an account, or several with commas",
+    "scope": "scopes with commas",
+}
 
 
 def _allowed(name: str, field: Field) -> str:
     if field.choices:
         return "one of " + ", ".join(field.choices)
-    if name == "keyfile_dict":
-        return "the JSON of a key file"
+    if name in _GOOGLES_ALLOWED:
+        return _GOOGLES_ALLOWED[name]
     return {
         "text": "a text",
         "number": "a whole number of at least 0",

@@ -75,8 +75,17 @@ def explanation(error: BaseException, *, location: str) -> str:
             else f"The account lacks the permission {lacks}; airflow-vertex doctor tells what else it needs"
         )
     elif meaning is None and is_transient(error):
-        meaning = f"Vertex AI in {location} does not answer: check network, API endpoint and Location"
+        meaning = _unanswered(text, location)
     return f"{meaning} ({text})" if meaning else f"{type(error).__name__}: {text}"
+
+
+def _unanswered(text: str, location: str) -> str:
+    """Tell why no answer came, as far as the words of the HTTP library say."""
+    if "resolve" in text:
+        return f"Nobody knows the endpoint's name: check DNS, API endpoint and Location {location!r}"
+    if "refused" in text:
+        return "Nothing listens at the endpoint, or a firewall refuses: check API endpoint"
+    return f"Vertex AI in {location} does not answer: check network, API endpoint and Location"
 
 
 def _meanings(location: str) -> Iterator[tuple[type[BaseException], str]]:
@@ -90,11 +99,16 @@ def _meanings(location: str) -> Iterator[tuple[type[BaseException], str]]:
     yield auth.InvalidOperation, "The service wants credentials, and this connection is anonymous"
     yield (
         auth.DefaultCredentialsError,
-        "No usable credentials where this process runs: name a key file, or set up application defaults",
+        "No usable credentials: those named are not whole, or none are named and there are no defaults here",
     )
     yield (
         auth.RefreshError,
         "No token for these credentials: a key may be disabled, or an account may not be impersonated",
     )
     yield auth.TransportError, "The token service does not answer: check the network"
+    yield auth.MalformedError, "The key has not all that a key has: check Keyfile JSON, or the key file"
     yield auth.GoogleAuthError, "The credentials cannot be used"
+    yield FileNotFoundError, "The key file is not there where this process runs: check Keyfile path"
+    yield PermissionError, "The key file may not be read by this process: check its permissions"
+    yield KeyError, "The key lacks a part: check Keyfile JSON"
+    yield ValueError, "The credentials cannot be read: check Keyfile JSON, or the key file"

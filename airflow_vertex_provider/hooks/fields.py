@@ -14,9 +14,17 @@ CONNECTION_NAME = "Google Vertex AI Pipelines"
 #: Google's own type; its connections serve as well.
 GOOGLE_TYPE = "google_cloud_platform"
 
-#: Kind of a field to the JSON type that the form has for it. A dict is written as text: the form's own editor
-#: for objects puts what one types in order as soon as it is JSON, in the middle of a word.
-_JSON_TYPES = {"text": "string", "number": "integer", "flag": "boolean", "list": "array", "dict": "string"}
+#: Kind of a field to the JSON types that the form has for it. A dict may be its JSON text, and a list a text
+#: with commas, since a URI has nothing else. Both types together make Airflow's form show a plain text that
+#: is read as JSON as soon as it is complete; its editor for objects puts what one types in order in the
+#: middle of a word, and its text field shows a dict from the command line as ``[object Object]``.
+_JSON_TYPES = {
+    "text": ("string",),
+    "number": ("integer",),
+    "flag": ("boolean",),
+    "list": ("string", "array"),
+    "dict": ("string", "object"),
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,9 @@ FIELDS: Mapping[str, Field] = {
         "number",
     ),
     "network": Field("Network", "VPC network: projects/<NUMBER>/global/networks/<name>."),
-    "reserved_ip_ranges": Field("Reserved IP ranges", "Names of ranges reserved in that network.", "list"),
+    "reserved_ip_ranges": Field(
+        "Reserved IP ranges", "Names of ranges reserved in that network, with commas or one a line.", "list"
+    ),
     "psc_network_attachment": Field(
         "PSC network attachment", "Attachment for Private Service Connect, instead of a network."
     ),
@@ -144,12 +154,13 @@ def connection_type() -> dict[str, Any]:
 
 
 def _form_field(field: Field) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": [_JSON_TYPES[field.kind], "null"]}
+    schema: dict[str, Any] = {"type": [*_JSON_TYPES[field.kind], "null"]}
     # Airflow's form has a part for each.
     schema["section"] = field.section
     if field.secret:
         schema["format"] = "password"
-    if field.kind == "dict":
+    if field.kind in ("dict", "list"):
+        # For a form that looks at the first type alone.
         schema["format"] = "multiline"
     if field.kind == "list":
         schema["items"] = {"type": "string"}

@@ -122,7 +122,7 @@ class VertexPipelineHook(GoogleBaseHook):
         project = self._project_id or self.get_credentials_and_project_id()[1]
         if not project:
             raise VertexConfigurationError(
-                f"project_id: found none; allowed: the task group's project_id, or the field Project Id "
+                f"project_id: found none; allowed: the task group's project_id, or the field Project ID "
                 f"of connection {self.gcp_conn_id!r}"
             )
         return str(project)

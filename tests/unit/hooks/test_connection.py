@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -19,45 +18,8 @@ from airflow_vertex_provider.hooks.connection import check_endpoint, setting_ext
 from airflow_vertex_provider.hooks.fields import FIELDS, HIDDEN_FIELDS, form_fields
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
 from airflow_vertex_provider.settings.connection import CONNECTION_PIPELINE_KEYS, CONNECTION_TASK_KEYS
+from tests.support.connections import TYPED, as_text, uri
 from tests.support.processes import free_port
-
-#: Every field with a value of its type.
-TYPED: dict[str, Any] = {
-    "project": "demo-project",
-    "location": "europe-west4",
-    "pipeline_root": "gs://bucket/root",
-    "workload_account": "w@demo-project.iam.gserviceaccount.com",
-    "key_path": "/keys/key.json",
-    "keyfile_dict": '{"type": "service_account"}',
-    "credential_config_file": "/keys/config.json",
-    "key_secret_name": "secret-name",
-    "key_secret_project_id": "secret-project",
-    "impersonation_chain": "a@p.iam.gserviceaccount.com,b@p.iam.gserviceaccount.com",
-    "quota_project_id": "quota-project",
-    "scope": "https://www.googleapis.com/auth/cloud-platform",
-    "idp_issuer_url": "https://idp.example/token",
-    "client_id": "client",
-    "client_secret": "client-secret-text",
-    "idp_extra_params": '{"audience": "x"}',
-    "is_anonymous": True,
-    "num_retries": 3,
-    "network": "projects/123/global/networks/vpc",
-    "reserved_ip_ranges": ["a", "b"],
-    "psc_network_attachment": "attachment",
-    "encryption_spec_key_name": "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k",
-    "persistent_resource_id": "pool",
-    "labels": {"team": "ml"},
-    "failure_policy": "fast",
-    "image": "image:1",
-    "custom_job": {"machine_type": "n1-standard-8", "env": {"A": "1"}},
-    "api_endpoint": "http://127.0.0.1:1",
-    "storage_endpoint": "http://127.0.0.1:2",
-    "console_endpoint": "http://127.0.0.1:3",
-}
-
-
-def as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, text: str, conn_id: str = "c") -> VertexPipelineHook:
@@ -88,7 +50,7 @@ def test_what_is_empty_is_not_said() -> None:
     assert typed_extras("vertex_ai", dict.fromkeys(FIELDS), "c") == {}
 
 
-@pytest.mark.parametrize("given", ["a,b", "a , b,", '["a", "b"]', ["a", "b"]])
+@pytest.mark.parametrize("given", ["a,b", "a , b,", "a\nb\n", '["a", "b"]', ["a", "b"]])
 def test_lists_are_written_in_several_ways(given: Any) -> None:
     assert typed_extras("vertex_ai", {"reserved_ip_ranges": given}, "c") == {"reserved_ip_ranges": ["a", "b"]}
 
@@ -111,6 +73,17 @@ def test_lists_are_written_in_several_ways(given: Any) -> None:
         ("vertex_ai", {"labels": "team=ml"}, "labels: found 'team=ml'; allowed: a JSON object"),
         ("vertex_ai", {"custom_job": "[]"}, r"custom_job: found '\[\]'; allowed: a JSON object"),
         ("vertex_ai", {"is_anonymous": "perhaps"}, "is_anonymous: found 'perhaps'; allowed: true or false"),
+        (
+            "vertex_ai",
+            {"keyfile_dict": "{not json"},
+            r"keyfile_dict: found '\*\*\*'; allowed: the JSON of a key",
+        ),
+        (
+            "vertex_ai",
+            {"credential_config_file": '{"x'},
+            r"credential_config_file: found '\*\*\*'; allowed: a path",
+        ),
+        ("vertex_ai", {"idp_extra_params": "x"}, "allowed: a JSON object"),
         ("vertex_ai", {"num_retries": "-1"}, "num_retries: found '-1'; allowed: a whole number"),
         (
             "vertex_ai",
@@ -136,6 +109,23 @@ def test_a_secret_is_not_in_the_message(name: str) -> None:
     assert raised.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "typed"),
+    [
+        ("keyfile_dict", '{"type": "service_account"}', {"type": "service_account"}),
+        ("credential_config_file", "/etc/config.json", "/etc/config.json"),
+        ("credential_config_file", '{"type": "external_account"}', {"type": "external_account"}),
+        ("credential_config_file", {"type": "external_account"}, {"type": "external_account"}),
+        ("idp_extra_params", {"audience": "x"}, '{"audience": "x"}'),
+        ("scope", ["a", "b"], "a,b"),
+        ("client_id", 123, "123"),
+        ("project", 123, "123"),
+    ],
+)
+def test_what_googles_hook_takes(name: str, given: Any, typed: Any) -> None:
+    assert typed_extras("vertex_ai", {name: given}, "c") == {name: typed}
+
+
 def test_an_extra_of_googles_that_we_do_not_know_passes() -> None:
     extras = {"new_way": "x", "location": "us-central1"}
     assert typed_extras("google_cloud_platform", extras, "c") == extras
@@ -149,6 +139,8 @@ def test_an_extra_of_googles_that_we_do_not_know_passes() -> None:
         ("https://europe-west4-aiplatform.googleapis.com/", "europe-west4", True),
         ("us-central1-aiplatform.googleapis.com", "europe-west4", False),
         ("https://us-central1-aiplatform.googleapis.com:443", "europe-west4", False),
+        ("https://US-central1-aiplatform.mtls.googleapis.com/v1", "europe-west4", False),
+        ("aiplatform.googleapis.com", "europe-west4", True),
         ("vertex.internal.example", "europe-west4", True),
         ("http://127.0.0.1:8990", "europe-west4", True),
     ],
@@ -172,11 +164,6 @@ def test_the_hook_refuses_the_endpoint_of_another_region(monkeypatch: pytest.Mon
 # The ways to give one
 
 
-def uri(conn_type: str = "vertex-ai") -> str:
-    query = "&".join(f"{name}={quote(as_text(value), safe='')}" for name, value in TYPED.items())
-    return f"{conn_type}://?{query}"
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -196,10 +183,22 @@ def test_every_way_gives_the_same_hook(text: str, monkeypatch: pytest.MonkeyPatc
     assert hook.defaults.task == {"image": "image:1", "custom_job": TYPED["custom_job"]}
 
 
-@pytest.mark.parametrize("given", [["a@x.iam.gserviceaccount.com", "b@x.iam.gserviceaccount.com"], '["a"]'])
-def test_an_impersonation_chain_may_be_a_list(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("given", "chain"),
+    [
+        ("a@x", "a@x"),
+        (["a@x"], "a@x"),
+        ('["a@x"]', "a@x"),
+        ("a@x, b@x", ["a@x", "b@x"]),
+        (["a@x", "b@x"], ["a@x", "b@x"]),
+        ('["a@x", "b@x"]', ["a@x", "b@x"]),
+    ],
+)
+def test_an_impersonation_chain_may_be_a_list(
+    given: Any, chain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hook = connect(monkeypatch, connection(impersonation_chain=given))
-    assert hook.extras["impersonation_chain"] == given
+    assert hook.extras["impersonation_chain"] == chain
     own = VertexPipelineHook(gcp_conn_id="c", impersonation_chain="own@x.iam.gserviceaccount.com")
     assert own.impersonation_chain == "own@x.iam.gserviceaccount.com"
 
@@ -359,13 +358,26 @@ def test_a_refusal_is_explained(
 @pytest.mark.parametrize(
     ("extras", "said"),
     [
-        ({"is_anonymous": True, "project": "p"}, "does not answer: check network, API endpoint and Location"),
+        ({"is_anonymous": True, "project": "p"}, "Nothing listens at the endpoint"),
+        (
+            {"is_anonymous": True, "project": "p", "api_endpoint": "vertex.invalid"},
+            "Nobody knows the endpoint's name: .* Location 'us-central1'",
+        ),
         (
             {"key_path": "/nowhere/key.json", "project": "p"},
-            "No usable credentials|No such file",
+            "The key file is not there where this process runs",
         ),
-        ({"keyfile_dict": "{not json", "project": "p"}, "JSON"),
-        ({"keyfile_dict": '{"type": "service_account", "private_key": "canary-2"}', "project": "p"}, "."),
+        (
+            {"keyfile_dict": {"private_key": "canary-2", "client_email": "x", "token_uri": "y"}},
+            "cannot be read",
+        ),
+        ({"keyfile_dict": {"private_key": "canary-2"}, "project": "p"}, "not whole"),
+        ({"keyfile_dict": {"type": "service_account"}}, "The key lacks a part: .*'private_key'"),
+        ({"key_path": "/tmp/key.txt"}, "Unrecognised extension"),
+        (
+            {"keyfile_dict": {"private_key": "canary-2"}, "is_anonymous": True},
+            r"mutually exclusive. Received options: \['keyfile_dict', 'is_anonymous'\]",
+        ),
         ({"is_anonymous": True}, "project_id: found none"),
         ({"is_anonymous": True, "project": "p", "network": "vpc"}, "network: found 'vpc'"),
         (

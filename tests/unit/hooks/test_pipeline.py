@@ -220,7 +220,7 @@ class TestConnection:
             "AIRFLOW_CONN_BARE",
             json.dumps({"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True}}),
         )
-        with pytest.raises(VertexConfigurationError, match=r"project_id.*Project Id.*'bare'"):
+        with pytest.raises(VertexConfigurationError, match=r"project_id.*Project ID.*'bare'"):
             _ = VertexPipelineHook("bare").project
 
     def test_no_bucket_or_policy_is_touched(self, hook: VertexPipelineHook, emulator: VertexEmulator) -> None:
