@@ -34,11 +34,13 @@ RUN_TIME = "a template, known only at run time"
 class Report:
     """What was found of one target.
 
+    :param accounts: client and workload, as far as they are known.
     :param checks: one dict for each, with the columns of the table.
     :param commands: what would help.
     """
 
     target: str
+    accounts: dict[str, str] = field(default_factory=dict)
     checks: list[dict[str, str]] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
 
@@ -163,7 +165,7 @@ def _ask_as(
     report: Report, questions: Any, identity: str, account: str, resources: dict[str, str | None]
 ) -> None:
     """Ask for all that one identity needs, resource by resource."""
-    who = f"{identity} {account}".strip()
+    report.accounts[identity] = account or "not known by name"
     for on, resource in resources.items():
         wanted = [each for each in needed(identity, optional=True) if each.on == on]
         if not wanted:
@@ -171,16 +173,16 @@ def _ask_as(
         if resource is None or is_template(resource):
             why = RUN_TIME if resource else f"there is no {on} named"
             for each in wanted:
-                report.add(who, each.name, on, why, each.needed_for)
+                report.add(identity, each.name, on, why, each.needed_for)
             continue
         answers = questions.held(on, resource, [each.name for each in wanted])
         for each in wanted:
             found = answers[each.name]
             if each.optional and found is False:
                 # Nobody has to have it; whoever wants it finds it in the list.
-                report.add(who, each.name, resource, "needed by schedules alone: no", each.needed_for)
+                report.add(identity, each.name, resource, "needed by schedules alone: no", each.needed_for)
                 continue
-            report.add(who, each.name, resource, found, each.needed_for)
+            report.add(identity, each.name, resource, found, each.needed_for)
             if found is False:
                 report.suggest(*_grant(each, account, resource))
 
@@ -227,7 +229,12 @@ def _chain(text: str | None) -> list[str] | None:
 def _print(reports: Sequence[Report], output: str) -> None:
     if output != "table":
         data = [
-            {"target": report.target, "checks": report.checks, "commands": report.commands}
+            {
+                "target": report.target,
+                "accounts": report.accounts,
+                "checks": report.checks,
+                "commands": report.commands,
+            }
             for report in reports
         ]
         if output == "json":
@@ -241,7 +248,10 @@ def _print(reports: Sequence[Report], output: str) -> None:
 
     console = AirflowConsole()
     for report in reports:
-        print(f"\n{report.target}\n")
+        print(f"\n{report.target}")
+        for identity, account in report.accounts.items():
+            print(f"{identity}: {account}")
+        print()
         console.print_as_table(data=report.checks)
         if report.commands:
             print("\nThis would grant what is missing; nothing was changed:\n")
