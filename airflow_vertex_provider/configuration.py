@@ -59,7 +59,7 @@ OPTIONS: Mapping[str, Option] = {
 
 def option(name: str) -> str:
     """Return an option's text."""
-    from airflow.sdk.configuration import conf
+    from airflow.configuration import conf
 
     return str(conf.get(SECTION, name, fallback=OPTIONS[name].default))
 

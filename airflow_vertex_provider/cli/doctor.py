@@ -83,9 +83,15 @@ def examine(target: Target) -> Report:
     :raises VertexConfigurationError: the connection is not there, or holds what is not allowed.
     """
     report = Report(target.name)
-    if is_template(target.conn_id):
-        report.add(CLIENT, "a connection", str(target.conn_id), RUN_TIME, "submitting a job")
-        return report
+    chain = target.impersonation_chain
+    for what, said in (
+        ("a connection", target.conn_id),
+        ("a project", target.project),
+        *(("an account to act as", link) for link in ([chain] if isinstance(chain, str) else chain or ())),
+    ):
+        if is_template(said):
+            report.add(CLIENT, what, str(said), RUN_TIME, "everything")
+            return report
     with stored_connection(target.conn_id):
         hook = target.hook()
     target = target.completed(hook)

@@ -114,9 +114,15 @@ def _inherited(
 
 def _shown(value: Any) -> Any:
     """Keep the values of environment variables out of the log: people put secrets there."""
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
     if not isinstance(value, Mapping):
         return value
     return {
-        key: dict.fromkeys(item, "***") if key == "env" and isinstance(item, Mapping) else _shown(item)
+        key: _shown(item)
+        if key != "env"
+        else dict.fromkeys(item, "***")
+        if isinstance(item, Mapping)
+        else "***"
         for key, item in value.items()
     }

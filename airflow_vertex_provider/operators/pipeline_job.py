@@ -33,7 +33,7 @@ from airflow_vertex_provider.operators.waiting import (
     xcom_template,
 )
 from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, job_xcoms
-from airflow_vertex_provider.settings import PipelineSettings, merge_task_settings
+from airflow_vertex_provider.settings import PipelineSettings, task_level
 from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
 from airflow_vertex_provider.triggers.watcher import Identity
 
@@ -200,7 +200,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         hook: VertexPipelineHook,
         context: Context,
     ) -> dict[str, Any]:
-        value_limit = merge_task_settings([self.group_settings]).value_limit
+        value_limit = task_level(self.group_settings).get("value_limit")
         values: dict[str, Any] = {}
         for parameter in graph.parameters:
             if parameter.name in self.context_parameters:

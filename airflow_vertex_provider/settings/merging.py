@@ -223,19 +223,19 @@ def _custom_job(
         {name: value for name, value in by_field.items() if value is not None}
     ).to_dict()
 
+    said_by = next(
+        (is_own for is_own, layer in [(True, args), *layers] if "persistent_resource_id" in layer), True
+    )
     result: dict[str, Any] = _lay({}, args, attachment="psc_interface_config")
     for is_own, layer in layers:
         said = dict(layer) if is_own else _inherited(layer)
-        if not is_own and result.get("persistent_resource_id") == "":
-            # Somebody opted out of a persistent resource: without one there is no account either (L17).
+        if not is_own and said_by and result.get("persistent_resource_id") == "":
+            # The custom job opted out of a persistent resource: without one there is no account (L17).
             said.pop("service_account", None)
         result = _lay(result, said, attachment="psc_interface_config")
     for name in by_field:
         if by_field[name] is None:
             result.pop(name, None)
-    said_by = next(
-        (is_own for is_own, layer in [(True, args), *layers] if "persistent_resource_id" in layer), True
-    )
     if not said_by and not result["persistent_resource_id"]:
         # The job's settings of a nearer level opted out of a wider one's: the custom job has none to refuse.
         del result["persistent_resource_id"]

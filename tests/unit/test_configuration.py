@@ -103,7 +103,15 @@ def test_submit_tells_what_it_inherits_and_what_is_overridden(
         said["extra"] |= {
             "network": "projects/1/global/networks/n",
             "labels": {"team": "ml", "own": "theirs"},
-            "custom_job": {"timeout": 60, "env": {"TOKEN": "canary-7"}},
+            "custom_job": {
+                "timeout": 60,
+                "env": {"TOKEN": "canary-7"},
+                "additional_training_job_args": {
+                    "worker_pool_specs": [
+                        {"container_spec": {"env": [{"name": "OTHER", "value": "canary-7"}]}}
+                    ]
+                },
+            },
         }
         monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(said))
         monkeypatch.setenv(variable("warn_tasks"), "1")

@@ -107,6 +107,13 @@ def job_of(*levels: Said) -> dict[str, Any]:
             ],
             {"service_account": ACCOUNT},
         ),
+        (
+            [
+                ({}, {"persistent_resource_id": ""}),
+                ({"persistent_resource_id": "pool"}, {"service_account": ACCOUNT}),
+            ],
+            {"service_account": ACCOUNT},
+        ),
         # Additional arguments: merged over every level, key by key.
         (
             [

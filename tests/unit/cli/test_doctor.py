@@ -221,6 +221,8 @@ with DAG("one"):
         member()
     with VertexTaskGroup("b", service_account="{{ params.account }}"):
         member()
+    with VertexTaskGroup("c", project_id="{{ params.project }}"):
+        member()
 with DAG("two"):
     member()
 """
@@ -230,8 +232,9 @@ def test_a_dag_file(google: FakeGoogle, capsys: pytest.CaptureFixture[str], tmp_
     file = tmp_path / "dags.py"
     file.write_text(DAGS)
     said = Said(capsys, "--dag-file", str(file))
-    assert [report["target"] for report in said.reports] == ["one.a", "one.b"]
-    first, second = (json.dumps(report) for report in said.reports)
+    assert [report["target"] for report in said.reports] == ["one.a", "one.b", "one.c"]
+    assert [row["has"] for row in said.reports[2]["checks"]] == ["not known"]
+    first, second, _ = (json.dumps(report) for report in said.reports)
     assert "project-a" in first
     assert "us-central1" in first
     assert "europe-west4" in second
