@@ -116,7 +116,7 @@ def _read(name: str, field: Field, value: Any, conn_id: str) -> Any:
             return _list_of(value)
         if name in _GOOGLES:
             return _GOOGLES[name](value)
-        typed = checks.text(name, value)
+        typed = _text_of(value)
         if field.choices:
             return checks.one_of(*field.choices)(name, typed)
     except (VertexConfigurationError, ValueError):
@@ -124,6 +124,13 @@ def _read(name: str, field: Field, value: Any, conn_id: str) -> Any:
         hidden = field.secret or name == "credential_config_file"
         raise _wrong(conn_id, name, "***" if hidden else value, _allowed(name, field)) from None
     return typed
+
+
+def _text_of(value: Any) -> str:
+    """Read a text; of one that Airflow made a number, only a whole number can be written as it was."""
+    if isinstance(value, float):
+        raise ValueError("another type")  # noqa: TRY004 - caught with what json raises
+    return checks.text("", value)
 
 
 def _json_of(value: Any, kind: type) -> Any:

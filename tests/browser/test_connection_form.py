@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -14,6 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.hooks.connection import typed_extras
 from airflow_vertex_provider.hooks.fields import FIELDS
+from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
 from tests.browser.chromium import MISSING, chromium, picture
 from tests.support.airflow import AirflowDeployment, run_airflow
 from tests.support.processes import wait_until
@@ -87,11 +89,63 @@ class Form:
     def write(self, name: str, text: str) -> None:
         element = self.find(f"#element_{name}")
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.send_keys(text)
+        element.send_keys(Keys.CONTROL, "a")
+        element.send_keys(Keys.DELETE, text)
+
+    def shown(self, name: str) -> str:
+        return str(self.find(f"#element_{name}").get_attribute("value"))
+
+    def row(self, conn_id: str) -> WebElement:
+        """Wait for the line of one connection in the list."""
+
+        def there() -> WebElement | None:
+            rows = self.browser.find_elements(By.CSS_SELECTOR, "tbody tr")
+            return next((row for row in rows if conn_id in row.text.split()), None)
+
+        return wait_until(there, 30, f"a line of {conn_id!r}")
+
+    def edit(self, conn_id: str) -> None:
+        self.click(self.row(conn_id).find_element(By.CSS_SELECTOR, "[aria-label='Edit Connection']"))
+
+    def whole(self, element: WebElement) -> bool:
+        script = """
+            const {bottom} = arguments[0].getBoundingClientRect()
+            return bottom <= innerHeight && getComputedStyle(arguments[0]).opacity === "1"
+        """
+        return bool(self.browser.execute_script(script, element))
+
+    def message(self, title: str) -> str:
+        """Wait for a message with this word in its title."""
+
+        def there() -> str | None:
+            toasts = self.browser.find_elements(By.CSS_SELECTOR, "[data-scope=toast][data-part=root]")
+            # It fades in, and slides into the window from below.
+            return next((toast.text for toast in toasts if title in toast.text and self.whole(toast)), None)
+
+        return wait_until(there, 30, f"a message {title!r}")
+
+    def save(self) -> None:
+        self.click(self.button("Save"))
+        wait_until(lambda: not self.browser.find_elements(By.CSS_SELECTOR, "[role=dialog]"), 30, "closing")
+
+    def picture(self, section: str, name: str) -> None:
+        self.browser.execute_script("arguments[0].scrollIntoView({block: 'start'})", self.button(section))
+        picture(self.browser, name)
+
+
+def stored(airflow: AirflowDeployment, conn_id: str) -> dict[str, Any]:
+    """Return what the command line finds, its secrets in clear."""
+    printed = run_airflow(["connections", "get", conn_id, "-o", "json"], airflow.env)
+    # After its log lines.
+    (connection,) = json.loads(printed[printed.index("[{") :])
+    return dict(connection)
 
 
 def test_a_connection_is_made_in_the_form(
-    airflow: AirflowDeployment, browser: WebDriver, emulator: VertexEmulator
+    airflow: AirflowDeployment,
+    browser: WebDriver,
+    emulator: VertexEmulator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     form = Form(browser)
     browser.get(f"{airflow.base_url}/connections")
@@ -102,7 +156,7 @@ def test_a_connection_is_made_in_the_form(
     form.open("Project and identity")
     form.write("project", "demo-project")
     form.click(form.find("[id='switch:element_is_anonymous']"))
-    picture(browser, "connection-identity")
+    form.picture("Project and identity", "connection-identity")
     form.open("Endpoints")
     form.write("api_endpoint", emulator.endpoint)
     form.write("storage_endpoint", emulator.endpoint)
@@ -115,15 +169,25 @@ def test_a_connection_is_made_in_the_form(
     form.write("reserved_ip_ranges", "range-a\nrange-b")
     form.write("labels", json.dumps(LABELS))
     form.write("custom_job", json.dumps(MACHINE))
-    picture(browser, "connection-jobs")
+    form.picture("Jobs and tasks", "connection-jobs")
     labels = [label.text.strip() for label in browser.find_elements(By.CSS_SELECTOR, "[role=dialog] label")]
     assert {field.label for field in FIELDS.values() if field.section == "Jobs and tasks"} <= set(labels)
-    form.click(form.button("Save"))
-    wait_until(lambda: not browser.find_elements(By.CSS_SELECTOR, "[role=dialog]"), 30, "the form to close")
+    form.save()
 
-    (stored,) = json.loads(last_json(run_airflow(["connections", "get", CONN_ID, "-o", "json"], airflow.env)))
-    assert stored["conn_type"] == "vertex_ai"
-    extras = typed_extras("vertex_ai", stored["extra_dejson"], CONN_ID)
+    connection = stored(airflow, CONN_ID)
+    assert connection["conn_type"] == "vertex_ai"
+    monkeypatch.setenv("AIRFLOW_CONN_READ_BACK", connection["get_uri"])
+    hook = VertexPipelineHook(gcp_conn_id="read_back")
+    assert hook.defaults.pipeline == {
+        "location": "europe-west4",
+        "pipeline_root": "gs://demo-bucket/root",
+        "service_account": ACCOUNT,
+        "network": NETWORK,
+        "reserved_ip_ranges": ["range-a", "range-b"],
+        "labels": LABELS,
+    }
+    assert hook.defaults.task == {"custom_job": MACHINE}
+    extras = typed_extras("vertex_ai", connection["extra_dejson"], CONN_ID)
     assert extras == {
         "project": "demo-project",
         "is_anonymous": True,
@@ -139,13 +203,69 @@ def test_a_connection_is_made_in_the_form(
     }
 
 
-def last_json(text: str) -> str:
-    """Return the JSON that a command printed after its log lines."""
-    return text[text.index("[{") :]
+def test_a_connection_of_the_command_line_is_changed_in_the_form(
+    airflow: AirflowDeployment, browser: WebDriver
+) -> None:
+    """Dicts are shown as JSON, and what nobody touches stays as it was, secrets too."""
+    extras = {
+        "keyfile_dict": {"type": "service_account", "private_key": "canary"},
+        "client_secret": "canary",
+        "location": "europe-west4",
+        "network": NETWORK,
+        "reserved_ip_ranges": ["range-a"],
+        "labels": LABELS,
+        "custom_job": MACHINE,
+        "failure_policy": "fast",
+    }
+    add = ["connections", "add", "typed", "--conn-type", "vertex_ai", "--conn-extra", json.dumps(extras)]
+    run_airflow(add, airflow.env)
+
+    form = Form(browser)
+    browser.get(f"{airflow.base_url}/connections")
+    form.edit("typed")
+    form.open("Project and identity")
+    assert form.shown("client_secret") == "***"
+    form.open("Jobs and tasks")
+    assert json.loads(form.shown("labels")) == LABELS
+    assert json.loads(form.shown("custom_job")) == MACHINE
+    assert json.loads(form.shown("reserved_ip_ranges")) == ["range-a"]
+    assert "canary" not in browser.page_source
+    form.write("location", "europe-west1")
+    form.write("labels", json.dumps({"team": "data", "stage": "test"}))
+    form.write("reserved_ip_ranges", "range-b, range-c")
+    form.save()
+    typed = typed_extras("vertex_ai", stored(airflow, "typed")["extra_dejson"], "typed")
+    assert typed == {
+        **extras,
+        "location": "europe-west1",
+        "labels": {"team": "data", "stage": "test"},
+        "reserved_ip_ranges": ["range-b", "range-c"],
+    }
 
 
-def test_airflow_tests_the_connection(airflow: AirflowDeployment, emulator: VertexEmulator) -> None:
-    """By the CLI: Airflow 3.3.2's button asks for port 0, which its API takes for another machine's."""
+def test_the_button(airflow: AirflowDeployment, browser: WebDriver, emulator: VertexEmulator) -> None:
+    """Airflow 3.3.2 asks for port 0, which its API takes for another machine's unless that is stored."""
+    add = ["connections", "add", "tested", "--conn-type", "vertex_ai", "--conn-port", "0"]
+    extras = json.loads(emulator.connection_json())["extra"]
+    run_airflow([*add, "--conn-extra", json.dumps(extras)], airflow.env)
+    form = Form(browser)
+    browser.set_window_size(1300, 700)
+    browser.get(f"{airflow.base_url}/connections")
+    before = len(emulator.requests)
+    form.click(form.row("tested").find_element(By.CSS_SELECTOR, "[aria-label='Test Connection']"))
+    assert "Vertex AI in europe-west4 answered for project demo-project" in form.message("Successful")
+    (call,) = emulator.requests[before:]
+    assert call.rest_method == "pipelineJobs.list"
+    picture(browser, "connection-test")
+
+    denied = "Permission 'aiplatform.pipelineJobs.list' denied on resource '//aiplatform.googleapis.com/x'"
+    emulator.faults.add("pipelineJobs.list", error="PERMISSION_DENIED", message=denied)
+    browser.get(f"{airflow.base_url}/connections")
+    form.click(form.row("tested").find_element(By.CSS_SELECTOR, "[aria-label='Test Connection']"))
+    assert "The account lacks the permission aiplatform.pipelineJobs.list" in form.message("Failed")
+
+
+def test_the_command_that_tests(airflow: AirflowDeployment, emulator: VertexEmulator) -> None:
     before = len(emulator.requests)
     assert "Connection success!" in run_airflow(["connections", "test", CONN_ID], airflow.env)
     (call,) = emulator.requests[before:]

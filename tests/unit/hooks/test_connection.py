@@ -83,6 +83,7 @@ def test_lists_are_written_in_several_ways(given: Any) -> None:
             {"credential_config_file": '{"x'},
             r"credential_config_file: found '\*\*\*'; allowed: a path",
         ),
+        ("vertex_ai", {"client_id": 1.5}, "client_id: found 1.5; allowed: a text"),
         ("vertex_ai", {"idp_extra_params": "x"}, "allowed: a JSON object"),
         ("vertex_ai", {"num_retries": "-1"}, "num_retries: found '-1'; allowed: a whole number"),
         (
