@@ -27,6 +27,16 @@ from airflow_vertex_provider.exceptions import VertexProviderError
 from airflow_vertex_provider.permissions import ACCOUNT, BUCKET, CLIENT, PROJECT, WORKLOAD, Permission, needed
 
 YES, NO, UNKNOWN = "yes", "no", "not known"
+DEFAULT_CONNECTION = "google_cloud_default"
+#: Options that a DAG file takes the place of.
+_OF_A_CONNECTION = (
+    "conn_id",
+    "project",
+    "location",
+    "pipeline_root",
+    "workload_account",
+    "impersonation_chain",
+)
 RUN_TIME = "a template, known only at run time"
 
 
@@ -64,7 +74,7 @@ class Report:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; return the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = _arguments(argv)
     try:
         # Airflow logs to the standard output, which is the report's.
         with contextlib.redirect_stdout(sys.stderr):
@@ -214,8 +224,8 @@ def _bucket(root: str | None) -> str | None:
 def _targets(arguments: argparse.Namespace) -> Iterator[Target]:
     if arguments.dag_file is None:
         yield Target(
-            name=f"connection {arguments.conn_id}",
-            conn_id=arguments.conn_id,
+            name=f"connection {arguments.conn_id or DEFAULT_CONNECTION}",
+            conn_id=arguments.conn_id or DEFAULT_CONNECTION,
             impersonation_chain=_chain(arguments.impersonation_chain),
             project=arguments.project,
             location=arguments.location,
@@ -265,12 +275,25 @@ def _print(reports: Sequence[Report], output: str) -> None:
                 print(f"  {command}")
 
 
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the line; one that says what would go unheard ends here, with exit code 2."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.dag_file is None and arguments.dag_id is not None:
+        parser.error("--dag-id: found without --dag-file; allowed: both, or neither")
+    for name in _OF_A_CONNECTION if arguments.dag_file is not None else ():
+        if getattr(arguments, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"{option}: found beside --dag-file; allowed: one of them, since the groups say it")
+    return arguments
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airflow-vertex doctor",
         description="Tell what is missing for jobs to run with a connection. Changes nothing.",
     )
-    parser.add_argument("--conn-id", default="google_cloud_default", help="the connection")
+    parser.add_argument("--conn-id", help=f"the connection; {DEFAULT_CONNECTION} if not given")
     parser.add_argument("--dag-file", type=Path, help="look at what the Vertex task groups of this file say")
     parser.add_argument("--dag-id", help="only of this DAG of the file")
     parser.add_argument("--project", help="project of the jobs, if not the connection's")

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_vertex_provider import checks
 from airflow_vertex_provider.exceptions import VertexSettingsError
+from airflow_vertex_provider.settings import records
 from airflow_vertex_provider.settings.base import Settings, check_region, setting
 
 #: Machine of a custom job that names none; the one that takes every GPU of the n1 family (L12).
@@ -79,15 +80,15 @@ class CustomJob(Settings):
     service_account: str | None = setting(checks.service_account)
     network: str | None = setting(checks.network)
     reserved_ip_ranges: Sequence[str] | None = setting(checks.texts, scalar=False)
-    psc_interface_config: Mapping[str, Any] | None = setting(checks.psc_interface_config, scalar=False)
+    psc_interface_config: Mapping[str, Any] | None = setting(records.psc_interface_config, scalar=False)
     encryption_spec_key_name: str | None = setting(checks.kms_key)
     persistent_resource_id: str | None = setting(checks.persistent_resource_id)
     tensorboard: str | None = setting(checks.tensorboard)
     nfs_mounts: Sequence[Mapping[str, str]] | None = setting(
-        checks.nfs_mounts, scalar=False, api=f"{_POOL}.nfs_mounts"
+        records.nfs_mounts, scalar=False, api=f"{_POOL}.nfs_mounts"
     )
     reservation_affinity: Mapping[str, Any] | None = setting(
-        checks.reservation_affinity, scalar=False, api=f"{_MACHINE}.reservation_affinity"
+        records.reservation_affinity, scalar=False, api=f"{_MACHINE}.reservation_affinity"
     )
     enable_web_access: bool | str | None = setting(checks.flag)
     base_output_directory: str | None = setting(
@@ -102,7 +103,7 @@ class CustomJob(Settings):
         checks.duration, api="scheduling.max_wait_duration"
     )
     display_name: str | None = setting(checks.matching(r".{1,128}", "1 to 128 characters"))
-    additional_training_job_args: Mapping[str, Any] | None = setting(checks.raw, scalar=False)
+    additional_training_job_args: Mapping[str, Any] | None = setting(records.raw, scalar=False)
     allow_unlisted_machine: bool | str | None = setting(checks.flag)
 
     @classmethod

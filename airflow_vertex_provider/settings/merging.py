@@ -23,13 +23,14 @@ before the network in the connection's custom job.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_vertex_provider import checks
 from airflow_vertex_provider.exceptions import VertexSettingsError
 from airflow_vertex_provider.settings import raw
+from airflow_vertex_provider.settings.additional import KEYED, OPAQUE, RAW, split, warnings_about
 from airflow_vertex_provider.settings.base import Settings
 from airflow_vertex_provider.settings.machine_table import pair_problem
 from airflow_vertex_provider.settings.machines import DEFAULT_MACHINE_TYPE, CustomJob, Resources
@@ -42,13 +43,6 @@ from airflow_vertex_provider.settings.task import (
     task_level,
 )
 
-_RAW = "additional_training_job_args"
-#: Fields of a custom job that are decided key by key.
-_KEYED = ("env", "labels")
-#: Fields of ``additional_training_job_args`` whose keys are the author's own.
-_OPAQUE = frozenset({"labels", "env"})
-#: Keys of a variable as the API has it.
-_VARIABLE = {"name", "value"}
 #: What a custom job takes from the job's settings as it is, besides network and persistent resource.
 _INHERITED = ("service_account", "encryption_spec_key_name")
 
@@ -195,12 +189,12 @@ def _lay(near: Mapping[str, Any], wide: Mapping[str, Any], *, attachment: str) -
         for name in ("network", attachment, "reserved_ip_ranges"):
             if name not in near:
                 result.pop(name, None)
-    for name in _KEYED:
+    for name in KEYED:
         if isinstance(near.get(name), Mapping) and isinstance(wide.get(name), Mapping):
             result[name] = {**wide[name], **near[name]}
-    for name in (_RAW, "job_overrides"):
+    for name in (RAW, "job_overrides"):
         if isinstance(near.get(name), Mapping) and isinstance(wide.get(name), Mapping):
-            result[name] = raw.merged(raw.spelled(near[name], _OPAQUE), raw.spelled(wide[name], _OPAQUE))
+            result[name] = raw.merged(raw.spelled(near[name], OPAQUE), raw.spelled(wide[name], OPAQUE))
     return result
 
 
@@ -217,8 +211,8 @@ def _custom_job(
     for is_own, layer in layers:
         if is_own:
             own = _lay(own, layer, attachment="psc_interface_config")
-    by_field, rest = _split(own.pop(_RAW, None) or {})
-    warnings = tuple(_overridden(CustomJob(**own), by_field, rest))
+    by_field, rest = split(own.pop(RAW, None) or {})
+    warnings = tuple(warnings_about(CustomJob(**own), by_field, rest))
     args = CustomJob.from_dict(
         {name: value for name, value in by_field.items() if value is not None}
     ).to_dict()
@@ -239,9 +233,9 @@ def _custom_job(
     if not said_by and not result["persistent_resource_id"]:
         # The job's settings of a nearer level opted out of a wider one's: the custom job has none to refuse.
         del result["persistent_resource_id"]
-    result.pop(_RAW, None)
+    result.pop(RAW, None)
     if rest:
-        result[_RAW] = rest
+        result[RAW] = rest
     return CustomJob(**result), args.get("env", {}), warnings
 
 
@@ -255,62 +249,6 @@ def _inherited(job: Mapping[str, Any]) -> dict[str, Any]:
     if job.get("psc_network_attachment") is not None:
         result["psc_interface_config"] = {"network_attachment": job["psc_network_attachment"]}
     return result
-
-
-def _split(args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part ``additional_training_job_args`` into fields of :class:`CustomJob` and fields of the API alone."""
-    known = {item.name: item for item in fields(CustomJob)}
-    by_field: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    for name, value in _regrouped(raw.spelled(args, _OPAQUE)).items():
-        if name in (_RAW, "allow_unlisted_machine"):
-            raise VertexSettingsError(
-                f"custom_job.{_RAW}.{name}", value, "fields of a custom job; this one is not the API's"
-            )
-        # The API has a message where this package has its one field.
-        is_message = name == "base_output_directory" and isinstance(value, Mapping)
-        (by_field if name in known and not is_message else rest)[name] = value
-    return by_field, rest
-
-
-def _regrouped(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring arguments of GCPC's own wrapper, which people move over, into the form of our fields."""
-    result = dict(args)
-    affinity = {
-        part: result.pop(f"reservation_affinity_{part}")
-        for part in ("type", "key", "values")
-        if f"reservation_affinity_{part}" in result
-    }
-    if affinity:
-        kind = {"reservation_affinity_type": affinity.pop("type")} if "type" in affinity else {}
-        result["reservation_affinity"] = {**result.get("reservation_affinity", {}), **kind, **affinity}
-    env = result.get("env")
-    if isinstance(env, list) and all(isinstance(item, Mapping) and set(item) == _VARIABLE for item in env):
-        result["env"] = {item["name"]: item["value"] for item in env}
-    return result
-
-
-def _overridden(job: CustomJob, by_field: Mapping[str, Any], rest: Mapping[str, Any]) -> Iterator[str]:
-    """Name both values wherever additional arguments override one that a ``custom_job`` says."""
-    for name, old in job.to_dict().items():
-        path = CustomJob.api_path(name)
-        said = name
-        new = by_field.get(name, raw.MISSING)
-        if new is raw.MISSING:
-            new, said = raw.lookup(rest, path), ".".join(path)
-        if new is raw.MISSING or new == old:
-            continue
-        if name in _KEYED and isinstance(new, Mapping):
-            for key in sorted(key for key in new if key in old and new[key] != old[key]):
-                # People put secrets into variables.
-                values = ("***", "***") if name == "env" else (new[key], old[key])
-                yield _override(f"{said}.{key}", values[0], f"{name}.{key}", values[1])
-        else:
-            yield _override(said, new, name, old)
-
-
-def _override(said: str, new: Any, name: str, old: Any) -> str:
-    return f"custom_job.{_RAW}.{said} {new!r} overrides custom_job.{name} {old!r}"
 
 
 def _check_custom_job(job: CustomJob, *, final: bool) -> None:

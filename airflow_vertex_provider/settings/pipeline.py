@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_vertex_provider import checks
 from airflow_vertex_provider.exceptions import VertexSettingsError
+from airflow_vertex_provider.settings import records
 from airflow_vertex_provider.settings.base import Settings, check_region, setting
 from airflow_vertex_provider.settings.machine_table import location_problem
 from airflow_vertex_provider.settings.raw import MISSING, lookup, spelled
@@ -37,7 +38,7 @@ _TAKEN = {
 
 def _job_overrides(field: str, value: Any) -> dict[str, Any]:
     """Accept fields of the API's PipelineJob, but those that something else sets."""
-    given: dict[str, Any] = spelled(checks.raw(field, value), frozenset({"labels"}))
+    given: dict[str, Any] = spelled(records.raw(field, value), frozenset({"labels"}))
     for path, owner in _TAKEN.items():
         found = lookup(given, path.split("."))
         if found is not MISSING:

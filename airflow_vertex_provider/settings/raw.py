@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_vertex_provider.checks import snake
+from airflow_vertex_provider.settings.records import snake
 
 #: Says that there is nothing at a path; ``None`` is a value.
 MISSING: Any = object()

@@ -257,6 +257,19 @@ def test_an_override_is_named_with_both_values(job: dict[str, Any], warning: str
     assert warnings == (() if warning is None else (f"custom_job.{warning}",))
 
 
+def test_what_looks_misspelt_is_sent_and_told() -> None:
+    args = {"machine_typ": "n1-standard-8", "experiment": "e", "scheduling": {"disable_retries": True}}
+    merged = merge_task_settings([{"custom_job": {"additional_training_job_args": args}}])
+    assert merged.custom_job is not None
+    assert merged.custom_job.additional_training_job_args == args
+    assert merged.warnings == (
+        (
+            "custom_job.additional_training_job_args.machine_typ is sent to the API as it is; "
+            "did you mean 'machine_type'?"
+        ),
+    )
+
+
 @pytest.mark.parametrize("name", ["allow_unlisted_machine", "additional_training_job_args"])
 def test_additional_arguments_are_the_apis(name: str) -> None:
     with pytest.raises(VertexSettingsError, match=f"additional_training_job_args.{name}"):

@@ -267,6 +267,24 @@ def test_a_dag_file_that_cannot_be_used(
     assert said in answer.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dag-file", "x.py", "--conn-id", "c"], "--conn-id: found beside --dag-file"),
+        (["--dag-file", "x.py", "--pipeline-root", "gs://b/r"], "--pipeline-root: found beside --dag-file"),
+        (["--dag-id", "d"], "--dag-id: found without --dag-file"),
+        (["--output", "xml"], "invalid choice: 'xml'"),
+    ],
+)
+def test_a_line_that_would_go_unheard(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", *arguments])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_connection_that_is_not_there(google: FakeGoogle, capsys: pytest.CaptureFixture[str]) -> None:
     answer = Said(capsys, "--conn-id", "nobody")
     assert answer.code == 2
