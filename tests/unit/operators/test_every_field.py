@@ -156,7 +156,7 @@ def receive(
         job = None
         if any("custom_job" in each for each in (task_level or {}, group or {}, connection or {})):
             job = wait_until(lambda: members_job(emulator), 60, "the member's custom job")
-        return Received(raw.spelled(request, frozenset({"labels", "pipelineSpec", "parameterValues"})), job)
+        return Received(raw.spelled(request, frozenset({"labels", "pipeline_spec", "parameter_values"})), job)
 
 
 @pytest.fixture(scope="module")
@@ -344,3 +344,21 @@ def test_the_labels_say_dag_group_run_and_try() -> None:
     assert labels["airflow_run_id"] == "run-1"
     assert labels["airflow_attempt"] == "1"
     assert set(labels) >= {"airflow_max_tries", "airflow_fingerprint"}
+
+
+@pytest.mark.parametrize(
+    ("group", "own", "cached"),
+    [
+        (None, None, False),
+        (True, None, True),
+        (False, None, False),
+        (True, False, False),
+        (False, True, True),
+        (None, True, True),
+    ],
+)
+def test_caching_has_three_states(group: bool | None, own: bool | None, cached: bool) -> None:
+    level = {} if own is None else {"enable_caching": own}
+    request = receive(task_level=level, group={"enable_caching": group}).request
+    (member,) = request["pipeline_spec"]["root"]["dag"]["tasks"].values()
+    assert member.get("cachingOptions", {}).get("enableCache", False) is cached
