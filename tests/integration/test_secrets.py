@@ -45,9 +45,8 @@ def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGoogle]:
     folder = tmp_path_factory.mktemp("cloud")
     with (
         VertexEmulator(state_dir=folder / "state") as emulator,
-        FakeGoogle(emulator.endpoint, folder / "google") as google,
+        FakeGoogle(emulator, folder / "google") as google,
     ):
-        google.emulator = emulator  # type: ignore[attr-defined]
         yield google
 
 
@@ -93,7 +92,7 @@ def test_secrets_stay_where_they_are(google: FakeGoogle, tmp_path: Path) -> None
         assert any(name.startswith("airflow.db") for name in everywhere.pop("control"))
         assert everywhere == {}
 
-    emulator = google.emulator  # type: ignore[attr-defined]
+    emulator = google.emulator
     stored = found_in(emulator.state_dir, {**texts, "control": CONTROL})
     assert stored.pop("control")
     assert stored == {}

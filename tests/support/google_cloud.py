@@ -2,7 +2,7 @@
 
 ::
 
-    with VertexEmulator() as emulator, FakeGoogle(emulator.endpoint, tmp_path) as google:
+    with VertexEmulator() as emulator, FakeGoogle(emulator, tmp_path) as google:
         google.use(monkeypatch)                       # proxy and certificate, for hosts that cannot be set
         key = google.key_file("client@acme.iam.gserviceaccount.com")
         google.may_impersonate.add((CLIENT, WORKLOAD))
@@ -35,7 +35,6 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -44,6 +43,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
+
+from airflow_vertex_provider.emulator import VertexEmulator
 
 #: What google-auth writes into a JWT as its audience, wherever it sends it.
 OAUTH_TOKEN = "https://oauth2.googleapis.com/token"
@@ -101,7 +102,7 @@ class Refused(Exception):
 class FakeGoogle:
     """See the module.
 
-    :param upstream: address of the emulator.
+    :param emulator: what stands behind the gate.
     :param folder: for key files and certificates.
     :param may_impersonate: pairs of accounts, the first of which may have tokens of the second.
     :param permissions: account and resource (``projects/x``, ``serviceAccounts/x``, ``buckets/x``) to what it
@@ -112,7 +113,7 @@ class FakeGoogle:
         connection that is closed.
     """
 
-    upstream: str
+    emulator: VertexEmulator
     folder: Path
     may_impersonate: set[tuple[str, str]] = field(default_factory=set)
     permissions: dict[tuple[str, str], set[str]] = field(default_factory=dict)
@@ -138,12 +139,7 @@ class FakeGoogle:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -440,7 +436,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         dropped = ("authorization", "host", "content-length", "connection", "accept-encoding")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
         request = urllib.request.Request(
-            f"{self.google.upstream}{self.path}", data=body or None, headers=headers, method=self.command
+            f"{self.google.emulator.endpoint}{self.path}",
+            data=body or None,
+            headers=headers,
+            method=self.command,
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:

@@ -29,7 +29,7 @@ REQUIRED = [each for each in PERMISSIONS if not each.optional]
 @pytest.fixture
 def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGoogle]:
     """Google Cloud where both accounts may do all that is needed."""
-    with VertexEmulator() as emulator, FakeGoogle(emulator.endpoint, tmp_path / "google") as google:
+    with VertexEmulator() as emulator, FakeGoogle(emulator, tmp_path / "google") as google:
         google.use(monkeypatch)
         google.buckets.add("acme-bucket")
         google.may_impersonate.add((CALLER, RUNNER))

@@ -32,8 +32,7 @@ WORKLOAD = "workload@acme.iam.gserviceaccount.com"
 
 @pytest.fixture
 def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGoogle]:
-    with VertexEmulator() as emulator, FakeGoogle(emulator.endpoint, tmp_path / "google") as google:
-        google.emulator = emulator  # type: ignore[attr-defined]
+    with VertexEmulator() as emulator, FakeGoogle(emulator, tmp_path / "google") as google:
         google.use(monkeypatch)
         # What cannot be had for good is given up sooner than in earnest.
         monkeypatch.setattr(pipeline, "RETRY_DEADLINE", 10.0)
@@ -97,7 +96,7 @@ def check_whole_life(google: FakeGoogle, account: str, **identity: Any) -> None:
     asked = {call.method for call in google.calls if "pipelineJobs" in call.path}
     assert asked == {"GET", "POST"}
     assert any(call.path.endswith(":cancel") for call in google.calls)
-    (job,) = google.emulator.jobs()  # type: ignore[attr-defined]
+    (job,) = google.emulator.jobs()
     # The client submits; the job runs as the workload's account.
     assert job["serviceAccount"] == WORKLOAD
 
@@ -170,7 +169,7 @@ def test_an_account_that_may_not_be_impersonated(google: FakeGoogle, monkeypatch
     good, text = VertexPipelineHook().test_connection()
     assert not good
     assert "an account may not be impersonated" in text
-    assert not google.emulator.jobs()  # type: ignore[attr-defined]
+    assert not google.emulator.jobs()
 
 
 def test_quota_project_and_scopes(google: FakeGoogle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +219,7 @@ def test_submit_outlasts_a_token_service_that_fails(
     google.failures[:] = failures
     submit(group())
     assert google.failures == []
-    assert len(google.emulator.jobs()) == 1  # type: ignore[attr-defined]
+    assert len(google.emulator.jobs()) == 1
 
 
 def test_triggers_outlast_a_token_service_that_fails(
@@ -272,7 +271,7 @@ def test_no_secret_is_in_messages_reprs_and_triggers(
         repr(hook.defaults),
         json.dumps(trigger.serialize()),
         repr(trigger),
-        json.dumps(google.emulator.jobs()),  # type: ignore[attr-defined]
+        json.dumps(google.emulator.jobs()),
         "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("airflow")),
     ]
     secret = [key["private_key"], key["private_key"].splitlines()[1], *google.tokens]
