@@ -36,6 +36,12 @@ OPTIONS: Mapping[str, Option] = {
         "False",
         "Take machines and accelerators that the table of pairs does not list, in all jobs.",
     ),
+    "reads_per_minute": Option(
+        "integer",
+        "300",
+        "Reads of Vertex AI that one triggerer makes at most in a minute, for each project and region. The "
+        "quota is 600 for all together: with three triggerers, say, set 150.",
+    ),
     "warn_tasks": Option(
         "integer",
         "1000",
@@ -72,6 +78,17 @@ def limit(name: str) -> int:
     text = option(name).strip()
     if not text.isdigit():
         raise _wrong(name, text, "a whole number, 0 for no limit")
+    return int(text)
+
+
+def positive(name: str) -> int:
+    """Return a number that something cannot do without.
+
+    :raises VertexConfigurationError: the option holds no whole number of at least 1.
+    """
+    text = option(name).strip()
+    if not text.isdigit() or int(text) < 1:
+        raise _wrong(name, text, "a whole number, at least 1")
     return int(text)
 
 

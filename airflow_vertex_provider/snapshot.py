@@ -56,7 +56,7 @@ class TaskSnapshot:
     :param scope: the entry stands for a sub-DAG (a loop, a condition, an exit handler), not for a task.
     :param inputs: those of its inputs that tell the iteration, see :func:`tells_iteration`.
     :param index: number of the iteration, ``None`` outside of loops, :data:`UNKNOWN` while nothing tells.
-    :param create_time: when the service made the entry.
+    :param create_time: when the service made the entry; :param start_time: when its machine began.
     """
 
     name: str
@@ -72,6 +72,7 @@ class TaskSnapshot:
     inputs: Mapping[str, object] = field(default_factory=dict)
     index: int | None = None
     create_time: datetime | None = None
+    start_time: datetime | None = None
 
     @property
     def done(self) -> bool:
@@ -95,7 +96,8 @@ class JobSnapshot:
     :param entries: what the service lists, without the root entry, with every iteration's ``index``; see
         :func:`with_indexes`.
     :param labels: the job's labels.
-    :param create_time: when the service took the job.
+    :param create_time: when the service took the job; :param update_time: when it last changed, as far as the
+        service tells: nobody has recorded that a task's change counts; :param end_time: when it ended.
     """
 
     name: str
@@ -105,6 +107,8 @@ class JobSnapshot:
     entries: tuple[TaskSnapshot, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     create_time: datetime | None = None
+    update_time: datetime | None = None
+    end_time: datetime | None = None
 
     @property
     def done(self) -> bool:
@@ -155,6 +159,23 @@ class JobSnapshot:
         failed = sum(1 for _ in self.failed_tasks())
         names = f" ({', '.join(running)})" if running else ""
         return f"{done} of {len(tasks)} done, {len(running)} running{names}, {failed} failed"
+
+
+@dataclass(frozen=True)
+class ListedJob:
+    """One job as a list shows it: what tells whether it changed, and no tasks.
+
+    The parameters are those of :class:`JobSnapshot`.
+    """
+
+    name: str
+    state: PipelineState | None
+    update_time: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job will not change any more."""
+        return self.state in TERMINAL_PIPELINE_STATES
 
 
 def label(task: TaskSnapshot, name: str | None = None) -> str:

@@ -8,6 +8,7 @@ provider, and its methods load Google's client. The fields of its connection sta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,10 +29,11 @@ from airflow_vertex_provider.hooks.fields import (
     GOOGLE_TYPE,
     HIDDEN_FIELDS,
 )
-from airflow_vertex_provider.hooks.snapshots import snapshot_of
+from airflow_vertex_provider.hooks.snapshots import listed_job, snapshot_of
+from airflow_vertex_provider.job_names import location_of
 from airflow_vertex_provider.links import console
 from airflow_vertex_provider.settings.connection import ConnectionSettings
-from airflow_vertex_provider.snapshot import JobSnapshot
+from airflow_vertex_provider.snapshot import JobSnapshot, ListedJob
 from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES, pipeline_state
 
 if TYPE_CHECKING:
@@ -140,15 +142,21 @@ class VertexPipelineHook(GoogleBaseHook):
         if location not in self._clients:
             from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
 
-            endpoint = self._get_field("api_endpoint")
-            check_endpoint(endpoint, location, self.gcp_conn_id)
-            endpoint = endpoint or f"{location}-aiplatform.googleapis.com"
             self._clients[location] = PipelineServiceClient(
                 credentials=self.get_credentials(),
                 transport="rest",
-                client_options={"api_endpoint": endpoint},
+                client_options={"api_endpoint": self.endpoint(location)},
             )
         return self._clients[location]
+
+    def endpoint(self, location: str) -> str:
+        """Return where the service of a location is called.
+
+        :raises VertexConfigurationError: the connection's endpoint is another location's.
+        """
+        endpoint = self._get_field("api_endpoint")
+        check_endpoint(endpoint, location, self.gcp_conn_id)
+        return endpoint or f"{location}-aiplatform.googleapis.com"
 
     def ask_once(self, location: str) -> None:
         """Ask the service for one job of a location, once; whatever Google's client raises comes through."""
@@ -217,17 +225,51 @@ class VertexPipelineHook(GoogleBaseHook):
 
         return self._call(f"create pipeline job {job_id!r} in {parent}", create)
 
-    def get_job(self, name: str) -> JobSnapshot:
+    def get_job(self, name: str, *, once: bool = False) -> JobSnapshot:
         """Read one job with its tasks. Runs on a worker or in a thread of the triggerer.
 
         :param name: full resource name of the job.
+        :param once: make one call and no more, for those who count their calls.
         :raises VertexApiError: there is no such job, or it may not be read.
         """
         client = self.client(location_of(name))
         job = self._call(
-            f"read pipeline job {name!r}", lambda: client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+            f"read pipeline job {name!r}",
+            lambda: client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT, retry=None),
+            once=once,
         )
         return snapshot_of(job, self.task_logs_url)
+
+    def list_changes(
+        self, parent: str, since: datetime, *, label: str = "", page_token: str = ""
+    ) -> tuple[list[ListedJob], str]:
+        """Read one page of the jobs that changed at ``since`` or later, without their tasks. One call.
+
+        :param parent: ``projects/<project>/locations/<location>``.
+        :param label: only jobs that have this label, whatever its value.
+        :param page_token: from the answer before, or empty.
+        :return: the jobs and the token of the next page, or an empty one.
+        :raises VertexApiError: the call failed; see its ``transient``.
+        """
+        from google.cloud.aiplatform_v1.types import ListPipelineJobsRequest
+        from google.protobuf.field_mask_pb2 import FieldMask
+
+        asked = f'update_time>="{since.isoformat().replace("+00:00", "Z")}"'
+        request = ListPipelineJobsRequest(
+            parent=parent,
+            filter=f"{asked} AND labels.{label}:*" if label else asked,
+            page_size=100,
+            page_token=page_token,
+            read_mask=FieldMask(paths=["name", "state", "update_time"]),
+        )
+        client = self.client(parent.rpartition("/")[2])
+        page = self._call(
+            f"list pipeline jobs of {parent}",
+            lambda: client.list_pipeline_jobs(request=request, timeout=CALL_TIMEOUT, retry=None),
+            once=True,
+        )
+        answer = next(iter(page.pages))
+        return [listed_job(job) for job in answer.pipeline_jobs], str(answer.next_page_token)
 
     def cancel_job(self, name: str) -> bool:
         """Ask the service to cancel a job; it goes on ending by itself.
@@ -340,8 +382,11 @@ class VertexPipelineHook(GoogleBaseHook):
         bucket, _, path = uri.removeprefix("gs://").partition("/")
         return self._storage.bucket(bucket).blob(path)
 
-    def _call(self, what: str, function: Callable[[], _T]) -> _T:
-        """Run one call, again while it fails transiently, and turn what is left into our error."""
+    def _call(self, what: str, function: Callable[[], _T], *, once: bool = False) -> _T:
+        """Run one call, again while it fails transiently, and turn what is left into our error.
+
+        :param once: do not try again.
+        """
         from google.api_core.exceptions import GoogleAPICallError, RetryError
         from google.api_core.retry import Retry
         from google.auth.exceptions import GoogleAuthError
@@ -354,7 +399,7 @@ class VertexPipelineHook(GoogleBaseHook):
             on_error=lambda error: self.log.warning("Could not %s yet: %s", what, said(error)),
         )
         try:
-            return retry(function)()
+            return function() if once else retry(function)()
         except RetryError as error:
             raise VertexApiError(
                 f"Could not {what} for {RETRY_DEADLINE:.0f} seconds: {said(error.cause)}", transient=True
@@ -366,16 +411,3 @@ class VertexPipelineHook(GoogleBaseHook):
             ) from error
         except (GoogleAuthError, OSError) as error:
             raise VertexApiError(f"Could not {what}: {said(error)}", transient=is_transient(error)) from error
-
-
-def location_of(name: str) -> str:
-    """Return the location in a resource name.
-
-    :raises VertexConfigurationError: ``name`` is not the resource name of a pipeline job.
-    """
-    parts = name.split("/")
-    if len(parts) != 6 or parts[0] != "projects" or parts[2] != "locations" or parts[4] != "pipelineJobs":
-        raise VertexConfigurationError(
-            f"job name: found {name!r}; allowed: projects/<project>/locations/<location>/pipelineJobs/<id>"
-        )
-    return parts[3]

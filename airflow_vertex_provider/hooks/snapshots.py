@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.snapshot import (
     JobSnapshot,
+    ListedJob,
     TaskSnapshot,
     is_scope,
     tells_iteration,
@@ -38,7 +39,15 @@ def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot
         ),
         labels=dict(message.labels),
         create_time=_time(message, "create_time"),
+        update_time=_time(message, "update_time"),
+        end_time=_time(message, "end_time"),
     )
+
+
+def listed_job(job: PipelineJob) -> ListedJob:
+    """Take from one line of a list what tells whether the job changed."""
+    message = type(job).pb(job)
+    return ListedJob(message.name, pipeline_state(message.state), _time(message, "update_time"))
 
 
 def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
@@ -66,6 +75,7 @@ def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
         scope=is_scope(detail.task_name, detail.execution.schema_title, has_container=bool(custom_job)),
         inputs=inputs,
         create_time=_time(detail, "create_time"),
+        start_time=_time(detail, "start_time"),
     )
 
 

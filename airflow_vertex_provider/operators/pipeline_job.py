@@ -34,8 +34,8 @@ from airflow_vertex_provider.operators.waiting import (
 )
 from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, job_xcoms
 from airflow_vertex_provider.settings import PipelineSettings, task_level
+from airflow_vertex_provider.triggers.identity import Identity
 from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
-from airflow_vertex_provider.triggers.watcher import Identity
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context

@@ -24,8 +24,8 @@ from airflow_vertex_provider.links.pipeline_job import (
     VertexPipelineLink,
 )
 from airflow_vertex_provider.outputs import Outcome
+from airflow_vertex_provider.triggers.identity import Identity
 from airflow_vertex_provider.triggers.pipeline_job import waiting_fields
-from airflow_vertex_provider.triggers.watcher import Identity
 
 try:
     from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException

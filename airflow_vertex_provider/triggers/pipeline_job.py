@@ -38,8 +38,9 @@ from airflow_vertex_provider.outputs import (
     task_outcome,
 )
 from airflow_vertex_provider.snapshot import JobSnapshot
+from airflow_vertex_provider.triggers.identity import Identity, in_thread
 from airflow_vertex_provider.triggers.submitted import is_job_name, submit_state
-from airflow_vertex_provider.triggers.watcher import Identity, Watch, in_thread
+from airflow_vertex_provider.triggers.watcher import Watcher
 
 #: What a waiting operator hands to its trigger under the same name: which job, and how to look at it.
 WAITING_FIELDS = (
@@ -111,7 +112,7 @@ class _WaitTrigger(BaseTrigger):
             if outcome is None:
                 if self.end_in_trigger:
                     await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
-                follow = Watch.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
+                follow = Watcher.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
                 async with aclosing(follow) as snapshots:  # type: ignore[type-var]
                     async for job in snapshots:
                         await self._tell(job)

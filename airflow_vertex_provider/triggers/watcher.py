@@ -1,8 +1,14 @@
 """Shared reading of jobs in the triggerer: a job's name in, a stream of its snapshots out.
 
-The triggers of one pipeline job (its wait task and all its mirrored members) look at the same job. One
-:class:`Watch` per job and identity reads it for all of them, in a worker thread, because Google's client
-blocks and looks up the Airflow connection synchronously, which the triggerer's event loop forbids.
+One :class:`Watcher` per project, region and identity reads for everybody who waits there, whatever the number
+of jobs and mirrored tasks. It reads in worker threads, since Google's client blocks, and never more often
+than its :class:`~airflow_vertex_provider.triggers.budget.ReadBudget` allows.
+
+Few jobs are read one by one, each as often as its followers ask. Where that would take more than
+:data:`FEW` reads a minute, a list without tasks tells which jobs changed, and only those are read. Nobody has
+recorded that a job's update time moves when only a task changes (vertex-observed section 3). So jobs that the
+list says nothing of are looked at too, one every few seconds; if such a look finds news, the list is trusted
+no longer and half of the budget goes into looking.
 """
 
 from __future__ import annotations
@@ -11,178 +17,382 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from airflow_vertex_provider.exceptions import VertexApiError
+from airflow_vertex_provider import metrics
+from airflow_vertex_provider.exceptions import VertexApiError, VertexProviderError
+from airflow_vertex_provider.job_names import JobName
+from airflow_vertex_provider.triggers.budget import ReadBudget
+from airflow_vertex_provider.triggers.identity import Identity, in_thread
+
+try:
+    from airflow.sdk.exceptions import AirflowNotFoundException
+except ImportError:  # Airflow 3.1 has it elsewhere; delete when 3.2 is the lowest supported.
+    from airflow.exceptions import AirflowNotFoundException  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
-    from airflow_vertex_provider.snapshot import JobSnapshot
+    from airflow_vertex_provider.snapshot import JobSnapshot, ListedJob
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
-
-#: Longest pause, in seconds, between two looks while the service answers with transient errors.
+#: Longest pause, in seconds, while the service answers with transient errors.
 MAX_BACKOFF = 300.0
+#: Reads a minute up to which jobs are simply read, and what looks at unchanged jobs may take beside a list.
+FEW = 10
+#: Calls under way at a time, each with a client of its own.
+LANES = 4
+#: How far a list reaches back behind the latest change it has shown: changes may become visible out of order.
+OVERLAP = timedelta(minutes=1)
+#: The label that all jobs of task groups carry; it keeps others out of the lists.
+GROUP_LABEL = "airflow_dag_id"
 
 
-async def in_thread(function: Callable[[], _T]) -> _T:
-    """Run a blocking function in a worker thread of the triggerer.
+@dataclass(eq=False)
+class _Job:
+    """One job that somebody waits for.
 
-    Not by ``asyncio.to_thread``: what the function asks of Airflow (a connection, an XCom) goes through one
-    channel, which in Airflow 3.1 breaks down unless asgiref can lead the call back to the event loop.
+    :param intervals: seconds between two looks, by follower.
+    :param news: set and replaced whenever there is something new to see.
+    :param wanted: a look is due whatever the interval says: the first one, or a list told of a change.
+    :param ended: a list told that the job has ended.
+    :param looked: when it was last read, in the loop's time.
     """
-    from asgiref.sync import sync_to_async
 
-    return await sync_to_async(function, thread_sensitive=False)()
+    name: str
+    intervals: dict[object, float] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    snapshot: JobSnapshot | None = None
+    error: BaseException | None = None
+    wanted: bool = True
+    ended: bool = False
+    reading: bool = False
+    looked: float = float("-inf")
+    jitter: float = 1.0
 
+    @property
+    def interval(self) -> float:
+        return min(self.intervals.values(), default=1.0)
 
-@dataclass(frozen=True)
-class Identity:
-    """As whom the service is called: what a hook is made of, and what may share one.
+    @property
+    def over(self) -> bool:
+        return self.error is not None or (self.snapshot is not None and self.snapshot.done)
 
-    :param gcp_conn_id: Airflow connection.
-    :param impersonation_chain: accounts to impersonate, the last one acts.
-    :param project_id: project of the jobs, or ``None`` for the connection's.
-    """
+    def due(self) -> float:
+        """Return when the next look is due, in the loop's time."""
+        if self.ended or self.snapshot is None:
+            return float("-inf")
+        return self.looked + self.interval * self.jitter
 
-    gcp_conn_id: str
-    impersonation_chain: str | tuple[str, ...] | None = None
-    project_id: str | None = None
-
-    @classmethod
-    def of(
-        cls, gcp_conn_id: str, impersonation_chain: str | Sequence[str] | None, project_id: str | None
-    ) -> Identity:
-        """Make one from operator arguments; a list becomes a tuple, so that it can be a key."""
-        chain = impersonation_chain
-        if chain is not None and not isinstance(chain, str):
-            chain = tuple(chain)
-        return cls(gcp_conn_id, chain, project_id)
-
-    def hook(self) -> VertexPipelineHook:
-        """Make a hook. Blocks (the connection is looked up): never call it on an event loop."""
-        from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
-
-        chain = self.impersonation_chain
-        return VertexPipelineHook(
-            gcp_conn_id=self.gcp_conn_id,
-            impersonation_chain=list(chain) if isinstance(chain, tuple) else chain,
-            project_id=self.project_id,
-        )
-
-    async def call(self, function: Callable[[VertexPipelineHook], _T]) -> _T:
-        """Run ``function`` with a new hook in a worker thread."""
-        return await in_thread(lambda: function(self.hook()))
+    def tell(self) -> None:
+        """Wake everybody who waits for news."""
+        self.news.set()
+        self.news = asyncio.Event()
 
 
-class Watch:
-    """Reads one job for everyone who waits for it in this process."""
+class Watcher:
+    """Reads the jobs of one project and region, as one identity, for everyone who waits in this process."""
 
-    _running: dict[tuple[int, Identity, str], Watch] = {}  # noqa: RUF012 - one registry for the process
+    _running: dict[tuple[int, Identity, str], Watcher] = {}  # noqa: RUF012 - one registry for the process
 
-    def __init__(self, identity: Identity, job_name: str) -> None:
+    def __init__(self, identity: Identity, parent: str) -> None:
         self._identity = identity
-        self._job_name = job_name
-        self._intervals: dict[object, float] = {}
-        self._changed = asyncio.Condition()
-        self._latest: JobSnapshot | None = None
-        self._error: BaseException | None = None
-        self._looks = 0
+        self._parent = parent
+        self._jobs: dict[str, _Job] = {}
         self._wake = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._reads: set[asyncio.Task[None]] = set()
+        self._hooks: list[VertexPipelineHook] = []
+        self._budget: ReadBudget | None = None
+        self._failures = 0
+        self._resume = float("-inf")
+        self._next_list = float("-inf")
+        self._next_safety = float("-inf")
+        self._listing = False
+        self._list_refused = False
+        self._trusts_list = True
+        self._cursor: datetime | None = None
+
+    # What triggers use
 
     @classmethod
     async def follow(
         cls, identity: Identity, job_name: str, *, poll_interval: float
     ) -> AsyncIterator[JobSnapshot]:
-        """Yield the job each time it has been looked at, the first time at once. Runs in the triggerer.
+        """Yield the job when it is first seen and whenever it has changed. Runs in the triggerer.
 
-        The job is read as often as the most impatient follower asks. Transient errors are logged and
-        waited out, longer each time. The reader stops with its last follower or with the job's end.
+        The job is read as often as the most impatient follower asks, if the budget allows. Transient errors
+        are logged and waited out, longer each time. Reading stops with the last follower or the job's end.
 
         :param poll_interval: seconds between two looks.
         :raises VertexApiError: the job cannot be read and waiting would not help.
+        :raises VertexConfigurationError: ``job_name`` names no job.
         """
         # A process has one event loop in the triggerer, but several in turn in dag.test().
-        key = (id(asyncio.get_running_loop()), identity, job_name)
-        watch = cls._running.get(key)
-        if watch is None:
-            watch = cls._running[key] = cls(identity, job_name)
+        key = (id(asyncio.get_running_loop()), identity, JobName.parse(job_name).parent)
+        watcher = cls._running.get(key)
+        if watcher is None:
+            watcher = cls._running[key] = cls(identity, key[2])
         follower = object()
         try:
-            async for snapshot in watch._snapshots(follower, poll_interval):
+            async for snapshot in watcher._snapshots(job_name, follower, poll_interval):
                 yield snapshot
         finally:
-            watch._intervals.pop(follower, None)
-            if not watch._intervals:
+            watcher._leave(job_name, follower)
+            if not watcher._jobs:
                 cls._running.pop(key, None)
-                if watch._reader is not None:
-                    watch._reader.cancel()
+                watcher._stop()
 
-    async def _snapshots(self, follower: object, poll_interval: float) -> AsyncIterator[JobSnapshot]:
-        self._intervals[follower] = poll_interval
+    async def _snapshots(
+        self, job_name: str, follower: object, poll_interval: float
+    ) -> AsyncIterator[JobSnapshot]:
+        job = self._jobs.setdefault(job_name, _Job(job_name))
+        job.intervals[follower] = poll_interval
         self._wake.set()
         if self._reader is None:
-            self._reader = asyncio.create_task(self._read(), name=f"watch {self._job_name}")
-        seen = 0
+            self._reader = asyncio.create_task(self._read_all(), name=f"watch {self._parent}")
+        seen: JobSnapshot | None = None
         while True:
-            async with self._changed:
-                while self._looks == seen and self._error is None:
-                    await self._changed.wait()
-                seen = self._looks
-                if self._error is not None:
-                    raise self._error
-                snapshot = self._latest
-            if snapshot is not None:
-                yield snapshot
-                if snapshot.done:
+            news = job.news
+            if job.error is not None:
+                raise job.error
+            if job.snapshot is not None and job.snapshot is not seen:
+                seen = job.snapshot
+                yield seen
+                if seen.done:
                     return
+                continue
+            await news.wait()
 
-    async def _read(self) -> None:
-        """Look, tell the followers, sleep; until the job is done or somebody cancels this task."""
-        hook: VertexPipelineHook | None = None
-        failures = 0
-        while True:
-            self._wake.clear()
-            try:
-                if hook is None:
-                    hook = await in_thread(self._identity.hook)
-                snapshot = await in_thread(functools.partial(hook.get_job, self._job_name))
-            except VertexApiError as error:
-                if not error.transient:
-                    await self._publish(None, error)
-                    return
-                failures += 1
-                hook = None
-                log.warning("Cannot look at %s, look %d in a row: %s", self._job_name, failures, error)
-            except Exception as error:  # noqa: BLE001 - the followers get whatever it is
-                await self._publish(None, error)
-                return
-            else:
-                failures = 0
-                await self._publish(snapshot, None)
-                if snapshot.done:
-                    return
-            await self._pause(failures)
+    def _leave(self, job_name: str, follower: object) -> None:
+        job = self._jobs.get(job_name)
+        if job is not None:
+            job.intervals.pop(follower, None)
+            if not job.intervals:
+                del self._jobs[job_name]
 
-    async def _pause(self, failures: int) -> None:
-        interval = min(self._intervals.values(), default=1.0)
-        delay = min(interval * 2**failures, max(MAX_BACKOFF, interval)) * random.uniform(0.9, 1.1)  # noqa: S311
+    def _stop(self) -> None:
+        for task in (self._reader, *self._reads):
+            if task is not None:
+                task.cancel()
+        self._hooks.clear()
+
+    # What is read, and when
+
+    async def _read_all(self) -> None:
+        """Begin one read after the other, as they become due; until somebody cancels this task."""
+        lanes = asyncio.Semaphore(LANES)
         try:
-            # A new follower gets its first look at once.
-            await asyncio.wait_for(self._wake.wait(), delay)
+            while True:
+                self._wake.clear()
+                await lanes.acquire()
+                if self._budget is None:
+                    await self._one(self._find_budget, lanes)
+                    await self._sleep(self._resume - asyncio.get_running_loop().time())
+                    continue
+                read, delay = self._next()
+                if read is None:
+                    lanes.release()
+                    await self._sleep(delay)
+                    continue
+                await self._budget.take()
+                task = asyncio.create_task(self._one(read, lanes))
+                self._reads.add(task)
+                task.add_done_callback(self._reads.discard)
+        except Exception as error:  # noqa: BLE001 - the followers get whatever it is
+            self._fail(error)
+
+    async def _find_budget(self, hook: VertexPipelineHook) -> None:
+        endpoint = await in_thread(functools.partial(hook.endpoint, self._parent.rpartition("/")[2]))
+        self._budget = ReadBudget.shared(endpoint, self._parent)
+
+    async def _sleep(self, delay: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), max(delay, 0.0))
         except TimeoutError:
             return
 
-    async def _publish(self, snapshot: JobSnapshot | None, error: BaseException | None) -> None:
-        async with self._changed:
-            self._latest = snapshot or self._latest
-            self._error = error
-            self._looks += 1
-            self._changed.notify_all()
+    def _next(self) -> tuple[Callable[[VertexPipelineHook], Coroutine[Any, Any, None]] | None, float]:
+        """Choose what to read now; if nothing is due, tell for how long."""
+        now = asyncio.get_running_loop().time()
+        if now < self._resume:
+            return None, self._resume - now
+        free = [job for job in self._jobs.values() if not job.reading and not job.over]
+        if not free:
+            return None, 60.0
+        wanted = [job for job in free if job.wanted and job.due() <= now]
+        listing = self._lists(free)
+        if listing and not self._listing and self._next_list <= now and any(job.snapshot for job in free):
+            self._listing = True
+            self._next_list = now + min(job.interval for job in free) * _jitter()
+            return self._list, 0.0
+        if wanted:
+            # Ended ones and first looks first, then who has waited longest.
+            return self._take(min(wanted, key=lambda job: (job.due() != float("-inf"), job.looked))), 0.0
+        oldest = min(free, key=lambda job: job.due())
+        if not listing:
+            if oldest.due() <= now:
+                return self._take(oldest), 0.0
+            return None, oldest.due() - now
+        if oldest.due() <= now and self._next_safety <= now:
+            self._next_safety = now + self._safety_spacing()
+            return self._take(oldest), 0.0
+        moments = [self._next_list, max(oldest.due(), self._next_safety)]
+        moments += [job.due() for job in free if job.wanted]
+        return None, min(moments) - now
+
+    def _lists(self, jobs: list[_Job]) -> bool:
+        """Tell whether a list pays."""
+        return (
+            not self._list_refused
+            and len(jobs) > 1
+            and sum(60.0 / max(job.interval, 1e-3) for job in jobs) > FEW
+        )
+
+    def _safety_spacing(self) -> float:
+        """Return the seconds between two looks at jobs that a list says nothing of."""
+        assert self._budget is not None
+        half = self._budget.per_minute / 2
+        return 60.0 / (min(FEW - 2, half) if self._trusts_list else half)
+
+    def _take(self, job: _Job) -> Callable[[VertexPipelineHook], Coroutine[Any, Any, None]]:
+        job.reading = True
+        return functools.partial(self._look, job)
+
+    # The reads themselves
+
+    async def _one(
+        self, read: Callable[[VertexPipelineHook], Coroutine[Any, Any, None]], lanes: asyncio.Semaphore
+    ) -> None:
+        """Make one read with a client of its own; one that got no answer is not used again."""
+        hook = None
+        try:
+            hook = self._hooks.pop() if self._hooks else await self._new_hook()
+            await read(hook)
+            self._hooks.append(hook)
+            self._failures = 0
+        except VertexApiError as error:
+            if hook is not None and error.code not in (None, 401):
+                self._hooks.append(hook)
+            self._back_off(error)
+        except Exception as error:  # noqa: BLE001 - the followers get whatever it is
+            self._fail(error)
+        finally:
+            lanes.release()
+            self._wake.set()
+
+    async def _new_hook(self) -> VertexPipelineHook:
+        """Make a client; that Airflow cannot tell the connection just now is waited out.
+
+        :raises VertexApiError: it may work later.
+        """
+        try:
+            return await in_thread(self._identity.hook)
+        except (VertexProviderError, AirflowNotFoundException):
+            raise
+        except Exception as error:
+            # Whatever stands between Airflow and the connection: its API server, a secrets backend.
+            raise VertexApiError(
+                f"Could not look up connection {self._identity.gcp_conn_id!r}: {error}", transient=True
+            ) from error
+
+    async def _look(self, job: _Job, hook: VertexPipelineHook) -> None:
+        metrics.count("api_reads")
+        try:
+            snapshot = await in_thread(functools.partial(hook.get_job, job.name, once=True))
+        except VertexApiError as error:
+            if error.transient:
+                raise
+            job.error = error
+            job.tell()
+            return
+        finally:
+            job.reading = False
+            job.looked = asyncio.get_running_loop().time()
+            job.jitter = _jitter()
+        before, told = job.snapshot, job.wanted
+        job.wanted = job.ended = False
+        if snapshot != before:
+            job.snapshot = snapshot
+            job.tell()
+            if (
+                before is not None
+                and not told
+                and before.update_time == snapshot.update_time
+                and self._lists([*self._jobs.values()])
+            ):
+                self._trusts_list = False
+
+    async def _list(self, hook: VertexPipelineHook) -> None:
+        """Find out which jobs changed since the last list."""
+        try:
+            since, label = self._cursor or self._first_cursor(), self._common_label()
+            token = ""
+            while True:
+                metrics.count("api_reads")
+                listed, token = await in_thread(
+                    functools.partial(hook.list_changes, self._parent, since, label=label, page_token=token)
+                )
+                for row in listed:
+                    self._note(row)
+                if not token:
+                    return
+                assert self._budget is not None
+                await self._budget.take()
+        except VertexApiError as error:
+            if error.transient:
+                raise
+            self._list_refused = True
+            log.warning("Pipeline jobs cannot be listed, so each is read by itself: %s", error)
+        finally:
+            self._listing = False
+
+    def _first_cursor(self) -> datetime:
+        """Return the earliest change that may have been missed: none before a job's own last one."""
+        times = [
+            job.snapshot.update_time
+            for job in self._jobs.values()
+            if job.snapshot is not None and job.snapshot.update_time is not None
+        ]
+        return min(times) if times else datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+    def _common_label(self) -> str:
+        snapshots = [job.snapshot for job in self._jobs.values() if job.snapshot is not None]
+        return GROUP_LABEL if all(GROUP_LABEL in snapshot.labels for snapshot in snapshots) else ""
+
+    def _note(self, row: ListedJob) -> None:
+        if row.update_time is not None:
+            reached = row.update_time - OVERLAP
+            self._cursor = reached if self._cursor is None else max(self._cursor, reached)
+        job = self._jobs.get(row.name)
+        if job is None or job.over or job.snapshot is None:
+            return
+        if row.state is not job.snapshot.state or row.update_time != job.snapshot.update_time:
+            job.wanted = True
+            job.ended = row.ended
+
+    def _back_off(self, error: VertexApiError) -> None:
+        """Let all reads rest for a while; several that fail together count once."""
+        if error.code == 429:
+            metrics.count("throttled")
+        now = asyncio.get_running_loop().time()
+        if now < self._resume:
+            return
+        self._failures += 1
+        pause = min(2.0 ** (self._failures - 1), MAX_BACKOFF) * random.uniform(0.5, 1.0)  # noqa: S311
+        self._resume = now + pause
+        log.warning("%s; looking again in %.1f seconds, failure %d", error, pause, self._failures)
+
+    def _fail(self, error: Exception) -> None:
+        """Tell everybody that nothing can be read."""
+        for job in self._jobs.values():
+            if not job.over:
+                job.error = error
+                job.tell()
+
+
+def _jitter() -> float:
+    return random.uniform(0.9, 1.1)  # noqa: S311

@@ -18,8 +18,8 @@ from airflow_vertex_provider.exceptions import VertexApiError
 from airflow_vertex_provider.hooks import pipeline
 from airflow_vertex_provider.hooks.failures import said
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.triggers.identity import Identity
 from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger, VertexPipelineJobTrigger
-from airflow_vertex_provider.triggers.watcher import Identity
 from tests.support.google_cloud import CLOUD_PLATFORM, FEDERATED, FakeGoogle
 from tests.unit.emulated import LOCATION, ROOT
 from tests.unit.submitting import submit

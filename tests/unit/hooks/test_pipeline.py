@@ -12,7 +12,8 @@ from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.emulator.guesses import GUESSES
 from airflow_vertex_provider.exceptions import VertexApiError, VertexConfigurationError
 from airflow_vertex_provider.hooks import pipeline
-from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook, location_of
+from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.job_names import location_of
 from airflow_vertex_provider.outputs import job_outcome, read_value, task_outcome
 from airflow_vertex_provider.snapshot import JobSnapshot
 from airflow_vertex_provider.states import PipelineState, TaskState

@@ -22,7 +22,7 @@ from airflow_vertex_provider.outputs import Outcome
 from airflow_vertex_provider.runtime.protocol import SKIPPED
 from airflow_vertex_provider.sensors.pipeline_job import VertexPipelineJobSensor
 from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger, VertexPipelineJobTrigger
-from airflow_vertex_provider.triggers.watcher import Watch
+from airflow_vertex_provider.triggers.watcher import Watcher
 from tests.support.processes import wait_until
 from tests.unit.emulated import LOCATION, ROOT, create
 
@@ -187,7 +187,7 @@ def test_many_followers_share_one_reader(
     # Followers join while the first look is under way; each may ask for one more, none for its own.
     assert while_waiting <= 2
     assert after <= 2
-    assert not Watch._running
+    assert not Watcher._running
 
 
 def test_cancelled_follower_leaves_nothing(hook: VertexPipelineHook, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_cancelled_follower_leaves_nothing(hook: VertexPipelineHook, tmp_path: P
         return [task.cancelled() for task in readers]
 
     assert asyncio.run(run()) == [True]
-    assert not Watch._running
+    assert not Watcher._running
 
 
 def test_transient_errors_are_waited_out(hook: VertexPipelineHook, emulator: VertexEmulator) -> None:

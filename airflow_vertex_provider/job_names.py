@@ -1,0 +1,60 @@
+"""Resource names of pipeline jobs: a name in, its parts out; no client is needed to read one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from airflow_vertex_provider.exceptions import VertexConfigurationError
+
+_NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
+#: How the id of a group's job ends: the number of the attempt.
+_ATTEMPT = re.compile(r"(.*)-(\d+)")
+
+
+@dataclass(frozen=True)
+class JobName:
+    """The parts of a resource name.
+
+    :param project: id or number, as the name has it.
+    """
+
+    project: str
+    location: str
+    id: str
+
+    @classmethod
+    def parse(cls, name: object) -> JobName:
+        """Take a name apart.
+
+        :raises VertexConfigurationError: it is not the resource name of a pipeline job.
+        """
+        match = _NAME.fullmatch(name) if isinstance(name, str) else None
+        if match is None:
+            raise VertexConfigurationError(
+                f"job name: found {name!r}; "
+                "allowed: projects/<project>/locations/<location>/pipelineJobs/<id>"
+            )
+        return cls(*match.groups())
+
+    @property
+    def parent(self) -> str:
+        """What the job is listed under."""
+        return f"projects/{self.project}/locations/{self.location}"
+
+    def with_attempt(self, attempt: int) -> str:
+        """Return the name of another attempt of the same run, see ``operators/attempts``."""
+        match = _ATTEMPT.fullmatch(self.id)
+        if match is None:
+            raise VertexConfigurationError(
+                f"job id: found {self.id!r}; allowed: one that ends with its attempt"
+            )
+        return f"{self.parent}/pipelineJobs/{match[1]}-{attempt}"
+
+
+def location_of(name: str) -> str:
+    """Return the location in a resource name.
+
+    :raises VertexConfigurationError: ``name`` is not the resource name of a pipeline job.
+    """
+    return JobName.parse(name).location
