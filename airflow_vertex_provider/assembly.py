@@ -25,6 +25,7 @@ from airflow_vertex_provider.operators.pipeline_job import (
     SubmitVertexPipelineOperator,
     WaitVertexPipelineOperator,
 )
+from airflow_vertex_provider.operators.waiting import LOST_WORKER_DELAY, LOST_WORKER_RETRIES
 from airflow_vertex_provider.settings import PipelineSettings, task_level
 from airflow_vertex_provider.verdict import last_tasks, leaf_rules
 
@@ -129,11 +130,26 @@ def _submit(group: VertexTaskGroup, reading: Reading) -> SubmitVertexPipelineOpe
         gcp_conn_id=group.gcp_conn_id,
         impersonation_chain=group.impersonation_chain,
         cancel_on_kill=group.cancel_on_kill,
+        deferrable=group.deferrable,
         task_group=group,
         dag=group.dag,
         trigger_rule="all_success",
+        **_lost_workers(group),
         doc_md="Compiles the group and creates its Vertex AI pipeline job.",
     )
+
+
+def _lost_workers(group: VertexTaskGroup) -> dict[str, Any]:
+    """Return retries for a worker that is lost: the next try attaches to the job.
+
+    The author's own are kept where there are more of them. What cannot succeed is not retried.
+    """
+    defaults = {**group.dag.default_args, **group.default_args}
+    retries = defaults.get("retries") or 0
+    return {
+        "retries": max(retries, LOST_WORKER_RETRIES),
+        "retry_delay": defaults.get("retry_delay", LOST_WORKER_DELAY) if retries else LOST_WORKER_DELAY,
+    }
 
 
 def _wait(
@@ -155,8 +171,10 @@ def _wait(
         task_group=group,
         dag=group.dag,
         trigger_rule="all_success",
-        # A failed job stays failed, and errors of the service are waited out: a retry would change nothing.
-        retries=0,
+        # A failed job stays failed and is not retried, see VertexJobFailedError; a lost worker is.
+        retries=LOST_WORKER_RETRIES,
+        retry_delay=LOST_WORKER_DELAY,
+        time_limit=None if group.execution_timeout is None else group.execution_timeout.total_seconds(),
         # The time limit of a single task, which default_args may set for all, is not the pipeline's.
         execution_timeout=None,
         doc_md="Follows the pipeline job; cancels it if this task is ended.",

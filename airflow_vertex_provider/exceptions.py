@@ -3,16 +3,18 @@
 ::
 
     VertexProviderError(AirflowException)
-    ├── VertexConfigurationError(ValueError)   the author wrote something that cannot be carried
+    ├── VertexConfigurationError(AirflowFailException, ValueError)   the author wrote what cannot be carried
     │   ├── VertexGroupError                   all problems of one task group, listed together
     │   └── VertexSettingsError                one setting: task, field, found, allowed
     ├── VertexApiError                         a call to the service failed; tells if it may pass
+    │   └── VertexRefusedError(AirflowFailException)   it will fail the same way again
     ├── VertexSubmissionError                  the service refused the job, or answered nonsense
     ├── VertexJobFailedError(AirflowFailException)   the pipeline job ended in anything but success
     │   └── VertexTaskFailedError              one member of the job failed
-    └── VertexValueError                       a value cannot travel (wrong type, damaged, missing)
+    └── VertexValueError(AirflowFailException, ValueError)   a value cannot travel: wrong type, damaged
 
-Every error says what was found and what would be right. Errors of the author are also ``ValueError``.
+Every error says what was found and what would be right. Errors of the author are also ``ValueError``. Airflow
+does not retry a task that ends with an AirflowFailException: the next try would end the same way.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class VertexProviderError(AirflowException):
     """Base of every error raised by this package."""
 
 
-class VertexConfigurationError(VertexProviderError, ValueError):
+class VertexConfigurationError(VertexProviderError, AirflowFailException, ValueError):
     """The DAG author's input cannot be used; raised while parsing, or at submit for templated values."""
 
 
@@ -122,6 +124,13 @@ class VertexApiError(VertexProviderError):
         super().__init__(message)
 
 
+class VertexRefusedError(VertexApiError, AirflowFailException):
+    """The service refused a call, and would refuse it again: a permission, an unknown job, a bad request."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message, transient=False, code=code)
+
+
 class VertexSubmissionError(VertexProviderError):
     """The service did not accept the job, or answered in a way that cannot be acted on."""
 
@@ -137,5 +146,5 @@ class VertexTaskFailedError(VertexJobFailedError):
     """One task of a pipeline job failed, or was never run."""
 
 
-class VertexValueError(VertexProviderError, ValueError):
+class VertexValueError(VertexProviderError, AirflowFailException, ValueError):
     """A value cannot be carried between Airflow and the pipeline unchanged."""

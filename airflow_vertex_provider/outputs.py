@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from airflow_vertex_provider.exceptions import VertexValueError
+from airflow_vertex_provider.explanations import explain
 from airflow_vertex_provider.graph.component_spec import value_of_outputs
 from airflow_vertex_provider.graph.model import ARTIFACT_PREFIX, RETURN_OUTPUT
 from airflow_vertex_provider.runtime import protocol
@@ -102,25 +103,26 @@ def task_outcome(
     if held_back and gate_skips(job, task_name, index):
         return skipped_outcome(f"Vertex task {task_name!r} was not run: its trigger rule skips it", task)
     if task is not None and task.done:
-        return _ended_task(task, gate_of(job, task_name, index), types)
+        return _ended_task(job, task, gate_of(job, task_name, index), types)
     if not job.done:
         return None
     # The job is over and the task never came to an end of its own: it failed at start, or was stopped.
     state = task.state_text if task else "no entry"
-    reason = f": {job.error}" if job.error else ""
     name = task_name if index is None else f"{task_name}[{index}]"
+    lines = [
+        f"Vertex task {name!r} did not run to its end ({state}); the pipeline job ended {job.state_text}"
+    ]
     return Outcome(
         succeeded=False,
-        message=(
-            f"Vertex task {name!r} did not run to its end ({state}); "
-            f"the pipeline job ended {job.state_text}{reason}"
-        ),
+        message="\n".join([*lines, *_why(job)]),
         logs_url=task.logs_url if task else "",
         state=state,
     )
 
 
-def _ended_task(task: TaskSnapshot, gate: TaskSnapshot | None, types: Mapping[str, str] | None) -> Outcome:
+def _ended_task(
+    job: JobSnapshot, task: TaskSnapshot, gate: TaskSnapshot | None, types: Mapping[str, str] | None
+) -> Outcome:
     name = label(task)
     if task.succeeded:
         cached = task.state is TaskState.SKIPPED
@@ -143,13 +145,47 @@ def _ended_task(task: TaskSnapshot, gate: TaskSnapshot | None, types: Mapping[st
     if task.state is TaskState.NOT_TRIGGERED:
         message = f"Vertex task {name!r} was not run (NOT_TRIGGERED): something above it failed"
         error = error or (gate.error if gate else "")
+        lines = [f"{message}: {error}" if error else message]
     elif task.state is TaskState.CANCELLED:
-        message = f"Vertex task {name!r} was cancelled (CANCELLED)"
+        lines = [f"Vertex task {name!r} was cancelled (CANCELLED)"]
+        lines += [error] if error else []
+        lines += _cancelled_by(job)
     else:
-        message = f"Vertex task {name!r} ended {task.state_text}"
-    if error:
-        message = f"{message}: {error}"
-    return Outcome(succeeded=False, message=message, logs_url=task.logs_url, state=task.state_text)
+        # The author's exception comes first: some only show the first line.
+        lines = [*([error.strip()] if error else []), f"Vertex task {name!r} ended {task.state_text}"]
+        lines += _help(job, error)
+    lines += [f"{what}: {url}" for what, url in _pages(task)]
+    return Outcome(succeeded=False, message="\n".join(lines), logs_url=task.logs_url, state=task.state_text)
+
+
+def _pages(task: TaskSnapshot) -> list[tuple[str, str]]:
+    pages = [("Logs", task.logs_url), ("Custom job", task.custom_job_url)]
+    return [(what, url) for what, url in pages if url and (what == "Logs" or url != task.logs_url)]
+
+
+def _help(job: JobSnapshot, error: str) -> list[str]:
+    """Say in plain words what an error means, if that is known."""
+    found = explain(error, project=job.name.split("/")[1], account=job.service_account)
+    return [f"That means: {found}"] if found else []
+
+
+def _why(job: JobSnapshot) -> list[str]:
+    """Say why the job ended as it did, and what that means."""
+    lines = [job.error] if job.error else []
+    if job.state is PipelineState.CANCELLED:
+        return lines + _cancelled_by(job)
+    return lines + _help(job, job.error)
+
+
+def _cancelled_by(job: JobSnapshot) -> list[str]:
+    """Say who cancelled a job, as far as anybody knows: the service keeps no name."""
+    if job.state not in (PipelineState.CANCELLED, PipelineState.CANCELLING):
+        # FAIL_FAST and a custom job's own time limit end a task of a job that goes on.
+        return ['Not the whole job was cancelled: a time limit of the task, or the failure policy "fast"']
+    who = (
+        "Cancelled by Airflow if wait_for_pipeline of this run was ended (its log says so); else from outside"
+    )
+    return [f"{who}: the console, the API or another program"]
 
 
 def _value_text(task: TaskSnapshot, types: Mapping[str, str] | None) -> str | None:
@@ -196,10 +232,10 @@ def job_outcome(
     if job.succeeded:
         return Outcome(
             succeeded=True,
-            message=f"Pipeline job {job.name} succeeded: {job.progress()}",
+            message=f"Pipeline job {job.name} succeeded: {job.progress(airflow_ids)}",
             state=job.state_text,
         )
-    lines = [f"Pipeline job {job.name} ended {job.state_text}: {job.progress()}"]
+    lines = [f"Pipeline job {job.name} ended {job.state_text}: {job.progress(airflow_ids)}"]
     if rules and job.state is PipelineState.FAILED:
         states = _states(job, rules)
         if states <= {"success", "skipped"}:
@@ -209,9 +245,11 @@ def job_outcome(
             lines += _failures(job, airflow_ids or {})
             skipped = states == {"skipped"}
             return Outcome(not skipped, "\n".join(lines), state=job.state_text, skipped=skipped)
-    if job.error:
-        lines.append(job.error)
-    lines += _failures(job, airflow_ids or {})
+    failures = _failures(job, airflow_ids or {})
+    # The job's own error only names the tasks that failed; where none did, it is all there is.
+    lines += failures or _why(job)
+    if failures and job.state is PipelineState.CANCELLED:
+        lines += _why(job)
     return Outcome(succeeded=False, message="\n".join(lines), state=job.state_text)
 
 
@@ -227,9 +265,10 @@ def _failures(job: JobSnapshot, airflow_ids: Mapping[str, str]) -> list[str]:
         if not_run(task):
             continue
         name, vertex_name = label(task, airflow_ids.get(task.name, task.name)), label(task)
-        lines.append(f"Failed task {name!r} (Vertex task {vertex_name!r}): {task.error or 'no error text'}")
-        if task.logs_url:
-            lines.append(f"  Logs: {task.logs_url}")
+        error = task.error.strip() or "no error text"
+        lines.append(f"Failed task {name!r} (Vertex task {vertex_name!r}): {error}")
+        lines += [f"  {line}" for line in _help(job, task.error)]
+        lines += [f"  {what}: {url}" for what, url in _pages(task)]
     return lines
 
 

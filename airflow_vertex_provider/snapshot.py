@@ -48,10 +48,13 @@ class TaskSnapshot:
     :param name: the task's name in Vertex.
     :param state: its state; ``None`` if this version does not know the one reported (``state_text`` does).
     :param state_text: the state as reported.
-    :param error: the service's error text, empty if there is none.
+    :param error: the service's error text, empty if there is none; the author's exception, where it is known.
     :param outputs: output parameters, by name, as the service recorded them.
-    :param custom_job: resource name of the custom job that runs or ran the container, or empty.
+    :param custom_job: resource name of the custom job that runs or ran the author's code, or empty. While a
+        task with a custom job runs it is the launcher's, since the service names no other until the end.
     :param logs_url: address of that custom job's logs, or empty.
+    :param custom_job_url: address of that custom job's own page, or empty.
+    :param begun: the service has begun with the task: what is still PENDING then waits for a machine.
     :param id: the service's number for the entry; :param parent: that of the enclosing entry, or empty.
     :param scope: the entry stands for a sub-DAG (a loop, a condition, an exit handler), not for a task.
     :param inputs: those of its inputs that tell the iteration, see :func:`tells_iteration`.
@@ -66,6 +69,8 @@ class TaskSnapshot:
     outputs: Mapping[str, object] = field(default_factory=dict)
     custom_job: str = ""
     logs_url: str = ""
+    custom_job_url: str = ""
+    begun: bool = False
     id: str = ""
     parent: str = ""
     scope: bool = False
@@ -93,6 +98,8 @@ class JobSnapshot:
     :param state: its state; ``None`` if this version does not know the one reported (``state_text`` does).
     :param state_text: the state as reported.
     :param error: the service's error text, empty if there is none.
+    :param service_account: the account that the job runs as.
+    :param output_directory: the ``gs://`` folder that the job's own folder is made in.
     :param entries: what the service lists, without the root entry, with every iteration's ``index``; see
         :func:`with_indexes`.
     :param labels: the job's labels.
@@ -109,6 +116,8 @@ class JobSnapshot:
     create_time: datetime | None = None
     update_time: datetime | None = None
     end_time: datetime | None = None
+    service_account: str = ""
+    output_directory: str = ""
 
     @property
     def done(self) -> bool:
@@ -151,14 +160,33 @@ class JobSnapshot:
             if entry.state is TaskState.FAILED and not entry.scope:
                 yield entry
 
-    def progress(self) -> str:
-        """Describe the job in one line: ``3 of 5 done, 1 running (train-b), 0 failed``."""
-        tasks = [entry for entry in self.entries if not entry.scope]
-        done = sum(task.done for task in tasks)
-        running = [label(task) for task in tasks if task.state is TaskState.RUNNING]
-        failed = sum(1 for _ in self.failed_tasks())
-        names = f" ({', '.join(running)})" if running else ""
-        return f"{done} of {len(tasks)} done, {len(running)} running{names}, {failed} failed"
+    def progress(
+        self, names: Mapping[str, str] | None = None, *, now: datetime | None = None, total: int = 0
+    ) -> str:
+        """Describe the job in one line: ``12 of 20 done, 3 running (train_b 4m), 0 failed``.
+
+        :param names: Vertex task name to how the author calls the task; only these are counted. All tasks, by
+            the service's names, if not given.
+        :param now: with it the line says for how long tasks have been running, or waiting for a machine.
+        :param total: how many tasks there are at least; the service may list them only as they begin.
+        """
+        tasks = [task for task in self.entries if not task.scope and (not names or task.name in names)]
+        running = [task for task in tasks if task.state in _AT_WORK]
+        waiting = [task for task in tasks if task.state is TaskState.PENDING and task.begun]
+        counts = {
+            "cached": sum(task.state is TaskState.SKIPPED for task in tasks),
+            "not run": sum(task.state is TaskState.NOT_TRIGGERED for task in tasks),
+        }
+        aside = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        done = f"{sum(task.done for task in tasks)} of {max(len(tasks), total)} done"
+        parts = [
+            f"{done} ({aside})" if aside else done,
+            f"{len(running)} running{_named(running, names, now)}",
+        ]
+        if waiting:
+            parts.append(f"{len(waiting)} waiting for a machine{_named(waiting, names, now)}")
+        parts.append(f"{sum(task.state is TaskState.FAILED for task in tasks)} failed")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -178,12 +206,49 @@ class ListedJob:
         return self.state in TERMINAL_PIPELINE_STATES
 
 
+#: States of a task that has its machine still.
+_AT_WORK = frozenset({TaskState.RUNNING, TaskState.CANCEL_PENDING, TaskState.CANCELLING})
+
+
+def _named(tasks: list[TaskSnapshot], names: Mapping[str, str] | None, now: datetime | None) -> str:
+    shown = [
+        f"{label(task, (names or {}).get(task.name))}{_since(task.start_time or task.create_time, now)}"
+        for task in tasks[:_SHOWN]
+    ]
+    more = [f"{len(tasks) - _SHOWN} more"] if len(tasks) > _SHOWN else []
+    return f" ({', '.join([*shown, *more])})" if shown else ""
+
+
+#: Tasks that one line names.
+_SHOWN = 5
+
+
+def _since(moment: datetime | None, now: datetime | None) -> str:
+    return "" if moment is None or now is None else f" {age(moment, now)}"
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """Return the time since a moment as people read it; clocks that differ give none, rather than less."""
+    seconds = max(0, int((now - moment).total_seconds()))
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m"
+    return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
+
+
 def label(task: TaskSnapshot, name: str | None = None) -> str:
     """Return a task's name as people read it: ``fit``, or ``fit[2]`` for an iteration."""
     name = task.name if name is None else name
     if task.index is None:
         return name
     return f"{name}[{'?' if task.index == UNKNOWN else task.index}]"
+
+
+def unknown_states(job: JobSnapshot) -> set[str]:
+    """Return the states that the service reports and this version does not know."""
+    own = {job.state_text} if job.state is None else set()
+    return own | {entry.state_text for entry in job.entries if entry.state is None}
 
 
 def tells_iteration(name: str) -> bool:

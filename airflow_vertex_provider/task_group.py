@@ -79,6 +79,7 @@ class VertexTaskGroup(TaskGroup):
     :param poll_interval: seconds between two looks at the job; a timedelta is taken as its seconds.
     :param wait_for_completion: ``False`` submits and leaves: the members are not shown in Airflow then.
     :param cancel_on_kill: cancel the job when a user ends ``submit_pipeline`` or ``wait_for_pipeline``.
+    :param execution_timeout: longest time the job may take; then it is cancelled and the group fails.
     """
 
     location: str | None = _option()
@@ -113,6 +114,7 @@ class VertexTaskGroup(TaskGroup):
     poll_interval: float = attrs.field(default=30.0, kw_only=True, converter=_seconds)
     wait_for_completion: bool = _option(default=True)
     cancel_on_kill: bool = _option(default=True)
+    execution_timeout: timedelta | None = _option()
     _phase: str = attrs.field(default="new", init=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -154,6 +156,15 @@ class VertexTaskGroup(TaskGroup):
         seconds = self.poll_interval
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
             problems.append(self._problem("poll_interval", seconds, "seconds as a number, more than 0"))
+        limit = self.execution_timeout
+        if limit is not None and not (isinstance(limit, timedelta) and limit > timedelta()):
+            problems.append(self._problem("execution_timeout", limit, "a timedelta of more than 0"))
+        if limit is not None and not self.wait_for_completion:
+            problems.append(
+                self._problem(
+                    "execution_timeout", limit, "none where nobody waits (wait_for_completion=False)"
+                )
+            )
         if not isinstance(self.gcp_conn_id, str) or not self.gcp_conn_id:
             problems.append(self._problem("gcp_conn_id", self.gcp_conn_id, "the id of a connection"))
         chain = self.impersonation_chain

@@ -18,9 +18,12 @@ from airflow_vertex_provider.exceptions import (
     VertexApiError,
     VertexConfigurationError,
     VertexProviderError,
+    VertexRefusedError,
     VertexSubmissionError,
 )
+from airflow_vertex_provider.explanations import explain
 from airflow_vertex_provider.hooks.connection import check_endpoint, setting_extras, typed_extras
+from airflow_vertex_provider.hooks.errors import with_errors
 from airflow_vertex_provider.hooks.failures import explanation, is_transient, said
 from airflow_vertex_provider.hooks.fields import (
     CONNECTION_NAME,
@@ -31,7 +34,7 @@ from airflow_vertex_provider.hooks.fields import (
 )
 from airflow_vertex_provider.hooks.snapshots import listed_job, snapshot_of
 from airflow_vertex_provider.job_names import location_of
-from airflow_vertex_provider.links import console
+from airflow_vertex_provider.links.console import ConsoleUrls
 from airflow_vertex_provider.settings.connection import ConnectionSettings
 from airflow_vertex_provider.snapshot import JobSnapshot, ListedJob
 from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES, pipeline_state
@@ -189,6 +192,10 @@ class VertexPipelineHook(GoogleBaseHook):
             f"{f' to {account}' if account else ''}. Jobs and tasks take from this connection: {told}"
         )
 
+    def job_name(self, location: str, job_id: str) -> str:
+        """Return the resource name of a job, with the project's id where the service may put its number."""
+        return f"projects/{self.project}/locations/{location}/pipelineJobs/{job_id}"
+
     def create_job(self, *, location: str, job_id: str, job: Mapping[str, Any]) -> tuple[str, bool]:
         """Create a pipeline job, or find it there already. Runs on a worker.
 
@@ -206,7 +213,7 @@ class VertexPipelineHook(GoogleBaseHook):
         message = PipelineJob()
         json_format.ParseDict(dict(job), PipelineJob.pb(message))
         parent = f"projects/{self.project}/locations/{location}"
-        name = f"{parent}/pipelineJobs/{job_id}"
+        name = self.job_name(location, job_id)
         client = self.client(location)
 
         def create() -> tuple[str, bool]:
@@ -238,7 +245,7 @@ class VertexPipelineHook(GoogleBaseHook):
             lambda: client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT, retry=None),
             once=once,
         )
-        return snapshot_of(job, self.task_logs_url)
+        return snapshot_of(job, self.urls)
 
     def list_changes(
         self, parent: str, since: datetime, *, label: str = "", page_token: str = ""
@@ -271,9 +278,10 @@ class VertexPipelineHook(GoogleBaseHook):
         answer = next(iter(page.pages))
         return [listed_job(job) for job in answer.pipeline_jobs], str(answer.next_page_token)
 
-    def cancel_job(self, name: str) -> bool:
+    def cancel_job(self, name: str, *, once: bool = False) -> bool:
         """Ask the service to cancel a job; it goes on ending by itself.
 
+        :param once: do not try again if the request fails transiently.
         :return: whether there was something to cancel; a finished job is left alone.
         :raises VertexApiError: the request failed for another reason.
         """
@@ -292,16 +300,46 @@ class VertexPipelineHook(GoogleBaseHook):
                 raise
             return True
 
-        return self._call(f"cancel pipeline job {name!r}", cancel)
+        return self._call(f"cancel pipeline job {name!r}", cancel, once=once)
 
-    def read_gcs(self, uri: str) -> bytes:
+    def get_custom_job_error(self, name: str) -> str:
+        """Return the error text of a custom job, empty if it has none. One call.
+
+        :param name: full resource name of the custom job.
+        :raises VertexApiError: there is no such job, or it may not be read.
+        """
+        from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
+
+        client = JobServiceClient(
+            credentials=self.get_credentials(),
+            transport="rest",
+            client_options={"api_endpoint": self.endpoint(name.split("/")[3])},
+        )
+        job = self._call(
+            f"read custom job {name!r}",
+            lambda: client.get_custom_job(name=name, timeout=CALL_TIMEOUT, retry=None),
+            once=True,
+        )
+        return str(job.error.message)
+
+    def explained(self, job: JobSnapshot, name: str = "") -> JobSnapshot:
+        """Return an ended job in which failed tasks have the errors that their entries only point at.
+
+        :param name: only tasks of this Vertex name; all if empty.
+        """
+        return with_errors(job, self, name)
+
+    def read_gcs(self, uri: str, *, once: bool = False) -> bytes:
         """Read one Cloud Storage object whole.
 
         :param uri: ``gs://bucket/path``.
+        :param once: make one call and no more.
         :raises VertexApiError: the object is missing or may not be read.
         """
         blob = self._blob(uri)
-        return self._call(f"read {uri}", lambda: bytes(blob.download_as_bytes(timeout=CALL_TIMEOUT)))
+        return self._call(
+            f"read {uri}", lambda: bytes(blob.download_as_bytes(timeout=CALL_TIMEOUT)), once=once
+        )
 
     def keep_gcs(self, uri: str, data: bytes) -> bool:
         """Write one Cloud Storage object unless it is there already; sends nothing if it is.
@@ -350,22 +388,14 @@ class VertexPipelineHook(GoogleBaseHook):
 
         self._call(f"write {uri}", write)
 
+    @cached_property
+    def urls(self) -> ConsoleUrls:
+        """Addresses of pages of this connection's console."""
+        return ConsoleUrls(self.project, self._get_field("console_endpoint"))
+
     def job_urls(self, name: str) -> tuple[str, str]:
         """Return the addresses of a job's page and of its logs."""
-        endpoint = self._get_field("console_endpoint")
-        job_id = name.rpartition("/")[2]
-        return (
-            console.job_url(self.project, location_of(name), job_id, console_endpoint=endpoint),
-            console.job_logs_url(self.project, job_id, console_endpoint=endpoint),
-        )
-
-    def task_logs_url(self, custom_job: str) -> str:
-        """Return the address of the logs of one task's container."""
-        return console.custom_job_logs_url(
-            self.project,
-            custom_job.rpartition("/")[2],
-            console_endpoint=self._get_field("console_endpoint"),
-        )
+        return self.urls.job(name)
 
     @cached_property
     def _storage(self) -> Any:
@@ -404,10 +434,12 @@ class VertexPipelineHook(GoogleBaseHook):
             raise VertexApiError(
                 f"Could not {what} for {RETRY_DEADLINE:.0f} seconds: {said(error.cause)}", transient=True
             ) from error
-        except GoogleAPICallError as error:
-            code = error.code if isinstance(error.code, int) else None
-            raise VertexApiError(
-                f"Could not {what}: {said(error)}", transient=is_transient(error), code=code
-            ) from error
-        except (GoogleAuthError, OSError) as error:
-            raise VertexApiError(f"Could not {what}: {said(error)}", transient=is_transient(error)) from error
+        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
+            number = getattr(error, "code", None)
+            code = number if isinstance(number, int) else None
+            text = f"Could not {what}: {said(error)}"
+            if is_transient(error):
+                raise VertexApiError(text, transient=True, code=code) from error
+            meaning = explain(text, project=self.project)
+            text = f"{text}\nThat means: {meaning}" if meaning else text
+            raise VertexRefusedError(text, code=code) from error

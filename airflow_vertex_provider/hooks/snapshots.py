@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_vertex_provider.snapshot import (
     JobSnapshot,
@@ -19,11 +21,23 @@ if TYPE_CHECKING:
     from google.cloud.aiplatform_v1.types import PipelineJob
 
 
-def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot:
-    """Take from Google's message what waiting needs, as plain data.
+#: The output of GCPC's launcher that names what it launched.
+RESOURCES_OUTPUT = "gcp_resources"
+_CUSTOM_JOB = re.compile(r"projects/[^/]+/locations/[^/]+/customJobs/[^/]+$")
 
-    :param logs_url: address of the logs of the custom job with the resource name it is given.
-    """
+
+class Urls(Protocol):
+    """Addresses of pages about a custom job with the resource name that they are given."""
+
+    def logs(self, custom_job: str) -> str:
+        """Return the address of its logs."""
+
+    def custom_job(self, custom_job: str) -> str:
+        """Return the address of its own page."""
+
+
+def snapshot_of(job: PipelineJob, urls: Urls) -> JobSnapshot:
+    """Take from Google's message what waiting needs, as plain data."""
     message = type(job).pb(job)
     job_id = message.name.rpartition("/")[2]
     # The root entry is named after the job and only restates its children (vertex-observed 1).
@@ -35,12 +49,14 @@ def snapshot_of(job: PipelineJob, logs_url: Callable[[str], str]) -> JobSnapshot
         state_text=_enum_text(message, "state"),
         error=message.error.message,
         entries=with_indexes(
-            (_task_snapshot(detail, logs_url) for detail in details), final=state in TERMINAL_PIPELINE_STATES
+            (_task_snapshot(detail, urls) for detail in details), final=state in TERMINAL_PIPELINE_STATES
         ),
         labels=dict(message.labels),
         create_time=_time(message, "create_time"),
         update_time=_time(message, "update_time"),
         end_time=_time(message, "end_time"),
+        service_account=message.service_account,
+        output_directory=message.runtime_config.gcs_output_directory,
     )
 
 
@@ -50,9 +66,24 @@ def listed_job(job: PipelineJob) -> ListedJob:
     return ListedJob(message.name, pipeline_state(message.state), _time(message, "update_time"))
 
 
-def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
+def launched_job(resources: object) -> str:
+    """Return the resource name of the custom job that a task of GCPC's launched; empty if it tells none.
+
+    :param resources: what the task left as ``gcp_resources``: proto JSON as text (vertex-observed section 9).
+    """
+    if not isinstance(resources, str):
+        return ""
+    try:
+        named = json.loads(resources)["resources"][0]
+        match = _CUSTOM_JOB.search(named["resourceUri"]) if named["resourceType"] == "CustomJob" else None
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return match[0] if match else ""
+
+
+def _task_snapshot(detail: Any, urls: Urls) -> TaskSnapshot:
     containers = detail.executor_detail
-    custom_job = containers.container_detail.main_job or containers.custom_job_detail.job
+    own_job = containers.container_detail.main_job or containers.custom_job_detail.job
     metadata = detail.execution.metadata
     outputs, inputs = (
         {
@@ -62,6 +93,7 @@ def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
         }
         for prefix, wanted in (("output:", lambda _: True), ("input:", tells_iteration))
     )
+    custom_job = launched_job(outputs.get(RESOURCES_OUTPUT)) or own_job
     return TaskSnapshot(
         name=detail.task_name,
         state=task_state(detail.state),
@@ -69,10 +101,12 @@ def _task_snapshot(detail: Any, logs_url: Callable[[str], str]) -> TaskSnapshot:
         error=detail.error.message,
         outputs={**_artifacts(detail.outputs), **outputs},
         custom_job=custom_job,
-        logs_url=logs_url(custom_job) if custom_job else "",
+        logs_url=urls.logs(custom_job) if custom_job else "",
+        custom_job_url=urls.custom_job(custom_job) if custom_job else "",
+        begun=bool(detail.execution.name or own_job),
         id=str(detail.task_id),
         parent=str(detail.parent_task_id or ""),
-        scope=is_scope(detail.task_name, detail.execution.schema_title, has_container=bool(custom_job)),
+        scope=is_scope(detail.task_name, detail.execution.schema_title, has_container=bool(own_job)),
         inputs=inputs,
         create_time=_time(detail, "create_time"),
         start_time=_time(detail, "start_time"),

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,9 +41,6 @@ FINGERPRINT_LABEL = "airflow_fingerprint"
 CLOCK_SKEW = timedelta(minutes=5)
 #: Attempts of one run before something must be wrong.
 MAX_ATTEMPTS = 1000
-#: Seconds to wait for an earlier attempt that is being cancelled, and between two looks at it.
-ENDING_DEADLINE = 900.0
-ENDING_INTERVAL = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,10 +49,24 @@ class Submitted:
 
     :param name: resource name.
     :param created: whether it was created now, rather than found.
+    :param attempt: its number, counted from 1.
     """
 
     name: str
     created: bool
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An earlier attempt that is being cancelled: the next one begins when it has ended.
+
+    :param name: resource name.
+    :param state: its state.
+    """
+
+    name: str
+    state: str
 
 
 def submit_attempt(
@@ -67,29 +77,44 @@ def submit_attempt(
     job_id: Callable[[int], str],
     max_tries: int,
     run_started: datetime | None,
-) -> Submitted:
-    """Create the job of this attempt, or find it. Runs on a worker.
+    after: Callable[[JobSnapshot], Mapping[str, Any]] | None = None,
+    on_create: Callable[[str], None] | None = None,
+) -> Submitted | Ending:
+    """Create the job of this attempt, or find it. Runs on a worker; waits for nothing but the answers.
 
     :param job: the job to create, in the API's JSON form, without our labels about the attempt.
     :param job_id: attempt number, counted from 1, to job id.
     :param max_tries: of the submit task.
     :param run_started: when the DAG run began, or ``None`` if that is not known.
+    :param after: an earlier attempt of this run, that did not succeed, to the job to create after it.
+    :param on_create: told the resource name of each job before it is asked for.
     :raises VertexApiError: the service refused the job.
     :raises VertexSubmissionError: a job of a deleted run is in the way.
     """
     fingerprint = fingerprint_of(job)
+    request = job
     for attempt in range(1, MAX_ATTEMPTS + 1):
         labels = {
-            **job.get("labels", {}),
+            **request.get("labels", {}),
             ATTEMPT_LABEL: str(attempt),
             MAX_TRIES_LABEL: str(max_tries),
             FINGERPRINT_LABEL: fingerprint,
         }
+        if on_create is not None:
+            on_create(hook.job_name(location, job_id(attempt)))
         name, created = hook.create_job(
-            location=location, job_id=job_id(attempt), job={**job, "labels": labels}
+            location=location, job_id=job_id(attempt), job={**request, "labels": labels}
         )
-        if created or _serves(hook, name, max_tries, fingerprint, run_started):
-            return Submitted(name, created)
+        if created:
+            return Submitted(name, created, attempt)
+        found = hook.get_job(name)
+        if _serves(hook, found, max_tries, fingerprint, run_started):
+            return Submitted(name, created, attempt)
+        if not found.done:
+            return Ending(name, found.state_text)
+        request = job
+        if after is not None and not found.succeeded and not _of_an_earlier_run(found, run_started, False):
+            request = after(found)
     raise VertexSubmissionError(f"{job_id(MAX_ATTEMPTS)}: found {MAX_ATTEMPTS} earlier attempts of this run")
 
 
@@ -100,43 +125,29 @@ def fingerprint_of(job: Mapping[str, Any]) -> str:
 
 
 def _serves(
-    hook: VertexPipelineHook, name: str, max_tries: int, fingerprint: str, run_started: datetime | None
+    hook: VertexPipelineHook,
+    found: JobSnapshot,
+    max_tries: int,
+    fingerprint: str,
+    run_started: datetime | None,
 ) -> bool:
     """Decide whether a job found under an attempt's id is that attempt's; see the table above."""
-    found = hook.get_job(name)
     same_request = found.labels.get(FINGERPRINT_LABEL) == fingerprint
     if _of_an_earlier_run(found, run_started, same_request):
         if not found.done and not same_request:
             raise VertexSubmissionError(
-                f"{name}: found a job of an earlier run with the same run id, asked for something else and "
-                "still running; allowed: its end. Cancel it in Vertex AI, or choose another run id"
+                f"{found.name}: found a job of an earlier run with the same run id, asked for something else "
+                "and still running; allowed: its end. Cancel it in Vertex AI, or choose another run id"
             )
         return not found.done
     if found.labels.get(MAX_TRIES_LABEL) == str(max_tries):
         if not same_request:
-            hook.log.warning("%s was asked for by another version of the DAG; following it", name)
+            hook.log.warning("%s was asked for by another version of the DAG; following it", found.name)
         return True
-    if found.state is PipelineState.CANCELLING:
-        found = _until_ended(hook, name)
-    return not found.done
+    return not found.done and found.state is not PipelineState.CANCELLING
 
 
 def _of_an_earlier_run(found: JobSnapshot, run_started: datetime | None, same_request: bool) -> bool:
     if run_started is None or found.create_time is None or found.create_time >= run_started:
         return False
     return not same_request or found.create_time < run_started - CLOCK_SKEW
-
-
-def _until_ended(hook: VertexPipelineHook, name: str) -> JobSnapshot:
-    deadline = time.monotonic() + ENDING_DEADLINE
-    while True:
-        found = hook.get_job(name)
-        if found.done:
-            return found
-        if time.monotonic() > deadline:
-            raise VertexSubmissionError(
-                f"{name}: found an earlier attempt still {found.state_text} after "
-                f"{ENDING_DEADLINE:.0f} seconds; allowed: its end. Clear this task once it has ended"
-            )
-        hook.log.info("Waiting for the earlier attempt %s to end: %s", name, found.state_text)
-        time.sleep(ENDING_INTERVAL)

@@ -17,6 +17,7 @@ from airflow.sdk.bases.decorator import DecoratedMappedOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_vertex_provider.operators.member import VertexMemberOperator
+from airflow_vertex_provider.operators.waiting import LOST_WORKER_DELAY, LOST_WORKER_RETRIES
 
 if TYPE_CHECKING:
     import jinja2
@@ -78,7 +79,10 @@ def adopt_mapped(
     known = {*inspect.signature(BaseOperator.__init__).parameters, *_FLAGS} - {"self", "kwargs"}
     mapped.partial_kwargs = {
         **{name: value for name, value in operator.partial_kwargs.items() if name in known},
-        "retries": 0,
+        "retries": LOST_WORKER_RETRIES,
+        "retry_delay": LOST_WORKER_DELAY,
+        "retry_exponential_backoff": 0,
+        "max_retry_delay": None,
         "execution_timeout": None,
         "executor_config": dict(executor_config),
         "vertex_member": dict(fields),

@@ -17,6 +17,8 @@ from airflow_vertex_provider.exceptions import VertexTaskFailedError
 from airflow_vertex_provider.graph.skips import rule_of
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.operators.waiting import (
+    LOST_WORKER_DELAY,
+    LOST_WORKER_RETRIES,
     AirflowSkipException,
     VertexWaitingOperator,
     needs_worker,
@@ -95,9 +97,9 @@ class VertexMemberOperator(VertexWaitingOperator):
         """Whether the trigger rule may start this task though ``submit_pipeline`` made no job."""
         return rule_of(self) != "all_success"
 
-    def make_trigger(self) -> VertexMemberTrigger:
+    def make_trigger(self, deadline: float | None) -> VertexMemberTrigger:
         """See :meth:`VertexWaitingOperator.make_trigger`."""
-        return VertexMemberTrigger(**self.trigger_kwargs())
+        return VertexMemberTrigger(**self.trigger_kwargs(), deadline=deadline)
 
     def trigger_kwargs(self) -> dict[str, Any]:
         """See :meth:`VertexWaitingOperator.trigger_kwargs`."""
@@ -128,7 +130,7 @@ class VertexMemberOperator(VertexWaitingOperator):
         """See :meth:`VertexWaitingOperator.outcome_of`."""
         return task_outcome(job, self.task_name, self.index, self.output_types)
 
-    def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
+    def xcoms_of(self, outcome: Outcome, job: JobSnapshot | None) -> Mapping[str, Any]:
         """See :meth:`VertexWaitingOperator.xcoms_of`."""
         return {VERTEX_LOGS_URL: outcome.logs_url} if outcome.logs_url else {}
 
@@ -177,7 +179,8 @@ def adopt(
     """Turn the author's operator into the mirror of its Vertex task, in place. Runs at parse.
 
     The object stays the same one, so every XComArg and edge that points at it goes on pointing there.
-    Retries and the execution timeout now belong to the Vertex task and are taken off the mirror.
+    The author's retries and execution timeout now belong to the Vertex task; the mirror's own retries are for
+    lost workers.
 
     :param operator: an operator, or a mapped one.
     :param task_name: the task's name in Vertex.
@@ -222,7 +225,10 @@ def adopt(
     operator.custom_operator_name = f"Vertex: {name}"
     for field, value in fields.items():
         setattr(operator, field, value)
-    operator.retries = 0
+    operator.retries = LOST_WORKER_RETRIES
+    operator.retry_delay = LOST_WORKER_DELAY
+    operator.retry_exponential_backoff = type(operator.retry_exponential_backoff)(0)
+    operator.max_retry_delay = None
     operator.execution_timeout = None
     operator.executor_config = executor_config
     if deferrable and triggers_can_end_tasks() and not starts_on_worker:

@@ -6,13 +6,17 @@ that needs a worker. :class:`WaitVertexPipelineOperator` follows it. A ``VertexT
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_vertex_provider import metrics
 from airflow_vertex_provider.bundle import Bundle, Packed, dag_folder
-from airflow_vertex_provider.exceptions import VertexJobFailedError
+from airflow_vertex_provider.exceptions import VertexApiError, VertexJobFailedError, VertexSubmissionError
 from airflow_vertex_provider.graph import naming
 from airflow_vertex_provider.graph.context import context_value
 from airflow_vertex_provider.graph.model import Graph
@@ -22,8 +26,9 @@ from airflow_vertex_provider.links.pipeline_job import (
     VertexLogsLink,
     VertexPipelineLink,
 )
-from airflow_vertex_provider.operators.attempts import submit_attempt
+from airflow_vertex_provider.operators.attempts import Ending, Submitted, submit_attempt
 from airflow_vertex_provider.operators.job_request import job_request
+from airflow_vertex_provider.operators.killing import Killing
 from airflow_vertex_provider.operators.parameters import check_environment, write_parameter
 from airflow_vertex_provider.operators.waiting import (
     AirflowSkipException,
@@ -36,6 +41,8 @@ from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, 
 from airflow_vertex_provider.settings import PipelineSettings, task_level
 from airflow_vertex_provider.triggers.identity import Identity
 from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
+from airflow_vertex_provider.triggers.submitted import is_job_name
+from airflow_vertex_provider.triggers.waiting import TIME_LIMIT_GRACE
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -43,8 +50,22 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
     from airflow_vertex_provider.snapshot import JobSnapshot
 
+#: Under what Airflow's task state store (3.3 and newer) keeps the job of an attempt.
+STORED_JOB = "vertex_job"
+#: XCom key of which earlier job a submit task waits for, and since when.
+WAITING_SINCE = "vertex_waiting_since"
+#: Seconds to wait for an earlier attempt that is being cancelled, and between two looks at it.
+ENDING_DEADLINE = 900.0
+ENDING_INTERVAL = 5.0
+
 #: XCom key of the map from Airflow task id to Vertex task name.
 VERTEX_TASK_NAMES = "vertex_task_names"
+
+
+def task_store(context: Context) -> Any:
+    """Return the store in which Airflow 3.3 keeps what a task wants to know in its next try, or ``None``."""
+    found: Any = dict(context).get("task_state_store")
+    return found
 
 
 class SubmitVertexPipelineOperator(BaseOperator):
@@ -66,7 +87,8 @@ class SubmitVertexPipelineOperator(BaseOperator):
     :param group_settings: task settings of the group. Rendered.
     :param gcp_conn_id: Airflow connection of Google's own type.
     :param impersonation_chain: as in Google's provider.
-    :param cancel_on_kill: cancel the job if a user ends this task after it has been created.
+    :param cancel_on_kill: cancel the job if a user ends this task, also while it is being created.
+    :param deferrable: wait in the triggerer for the end of an earlier attempt that is being cancelled.
     """
 
     template_fields: Sequence[str] = (
@@ -98,6 +120,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
         cancel_on_kill: bool = True,
+        deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -110,7 +133,9 @@ class SubmitVertexPipelineOperator(BaseOperator):
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.cancel_on_kill = cancel_on_kill
+        self.deferrable = deferrable
         self._job_name: str | None = None
+        self._ti: Any = None
 
     def execute(self, context: Context) -> str:
         """Render, compile, create or attach, push.
@@ -120,15 +145,44 @@ class SubmitVertexPipelineOperator(BaseOperator):
         :raises VertexValueError: a value cannot travel.
         :raises VertexApiError: the service refused the job.
         """
+        hook = self._identity().hook()
+        self._ti = context["ti"]
+        name = self._known_job(hook, context)
+        if name is not None:
+            return self._submitted(hook, context, name, created=False)
+        graph = Graph.from_dict(self.graph)
+        job, location = self._request(graph, hook, context)
+        submitted = self._attempt(graph, hook, job, location, context)
+        if isinstance(submitted, Ending):
+            self._await_end(submitted, context)
+            return self.execute(context)
+        self._remember(context, submitted.name)
+        return self._submitted(hook, context, submitted.name, created=submitted.created)
+
+    def again(self, context: Context, event: Mapping[str, Any]) -> str:
+        """Go on after an earlier attempt has ended. On a worker.
+
+        :param event: what the trigger saw; whether it was an end, the service is asked again.
+        """
+        self.log.info("%s", Outcome.from_dict(event["outcome"]).message.partition("\n")[0])
+        return self.execute(context)
+
+    @cached_property
+    def _killing(self) -> Killing:
+        return Killing(self._identity, self.log)
+
+    def _identity(self) -> Identity:
+        return Identity.of(self.gcp_conn_id, self.impersonation_chain, self.pipeline.get("project_id"))
+
+    def _request(
+        self, graph: Graph, hook: VertexPipelineHook, context: Context
+    ) -> tuple[dict[str, Any], str]:
+        """Return the job that a first attempt asks for, and where."""
         from airflow_vertex_provider.compiler.code import pack_bundles, placed_bundles
         from airflow_vertex_provider.compiler.job_settings import job_settings
         from airflow_vertex_provider.compiler.limits import limit_warnings
         from airflow_vertex_provider.compiler.pipeline_spec import compile_with_limit, spec_size
 
-        ti = context["ti"]
-        graph = Graph.from_dict(self.graph)
-        identity = Identity.of(self.gcp_conn_id, self.impersonation_chain, self.pipeline.get("project_id"))
-        hook = identity.hook()
         merged = job_settings(
             graph,
             pipeline=self.pipeline,
@@ -149,35 +203,111 @@ class SubmitVertexPipelineOperator(BaseOperator):
         for bundle, task_id in {bundle: task_id for task_id, bundle in bundles.items()}.items():
             self._upload(bundle, packed[task_id], hook)
         values = self._parameter_values(graph, limit, pipeline, hook, context)
-        job, overridden = job_request(graph, spec, values, pipeline, run_id=ti.run_id)
+        job, overridden = job_request(graph, spec, values, pipeline, run_id=context["ti"].run_id)
         for warning in (*merged.warnings(), *overridden, *limit_warnings(spec, values)):
             self.log.warning("%s", warning)
+        return job, str(pipeline.location)
 
+    def _attempt(
+        self, graph: Graph, hook: VertexPipelineHook, job: dict[str, Any], location: str, context: Context
+    ) -> Submitted | Ending:
+        ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
-        submitted = submit_attempt(
+
+        def creating(name: str) -> None:
+            self._job_name = name
+
+        return submit_attempt(
             hook,
-            location=str(pipeline.location),
+            location=location,
             job=job,
             job_id=lambda attempt: naming.job_id(graph.dag_id, graph.group_id, ti.run_id, attempt, map_index),
             max_tries=ti.max_tries,
             run_started=context["dag_run"].start_date,
+            on_create=creating,
         )
-        self._job_name = name = submitted.name
+
+    def _await_end(self, ending: Ending, context: Context) -> None:
+        """Wait until an earlier attempt that is being cancelled has ended; in the triggerer, if that may be.
+
+        :raises VertexSubmissionError: it does not end.
+        """
+        self._job_name = None
+        self.log.info("Waiting for the earlier attempt %s to end: %s", ending.name, ending.state)
+        since = self._waiting_since(context, ending.name)
+        left = since + ENDING_DEADLINE - time.time()
+        if left <= 0:
+            raise VertexSubmissionError(
+                f"{ending.name}: found an earlier attempt still {ending.state} after "
+                f"{ENDING_DEADLINE:.0f} seconds; allowed: its end. Clear this task once it has ended"
+            )
+        if self.deferrable:
+            self.defer(
+                trigger=VertexPipelineJobTrigger(
+                    job_name=ending.name,
+                    gcp_conn_id=self.gcp_conn_id,
+                    impersonation_chain=self.impersonation_chain,
+                    project_id=self.pipeline.get("project_id"),
+                    poll_interval=ENDING_INTERVAL,
+                    cancel_on_kill=False,
+                    deadline=time.time() + left,
+                ),
+                method_name="again",
+                timeout=timedelta(seconds=left + TIME_LIMIT_GRACE),
+            )
+        time.sleep(min(ENDING_INTERVAL, left))
+
+    def _waiting_since(self, context: Context, name: str) -> float:
+        """Return since when this task has been waiting for a job to end, in seconds since 1970."""
+        ti = context["ti"]
+        waits = ti.xcom_pull(task_ids=ti.task_id, key=WAITING_SINCE, map_indexes=ti.map_index)
+        if isinstance(waits, dict) and waits.get("job_name") == name:
+            return float(waits["since"])
+        now = time.time()
+        ti.xcom_push(key=WAITING_SINCE, value={"job_name": name, "since": now})
+        return now
+
+    def _known_job(self, hook: VertexPipelineHook, context: Context) -> str | None:
+        """Return the job that an earlier try of this attempt made, if Airflow keeps that."""
+        store = task_store(context)
+        known = None if store is None else store.get(STORED_JOB)
+        if not isinstance(known, dict) or known.get("max_tries") != context["ti"].max_tries:
+            return None
+        try:
+            return hook.get_job(str(known["job_name"])).name
+        except VertexApiError as error:
+            if error.code != 404:
+                raise
+            self.log.warning("Pipeline job %s is not there any more", known["job_name"])
+            return None
+
+    @staticmethod
+    def _remember(context: Context, name: str) -> None:
+        """Keep the attempt's job with Airflow, for a try after this one."""
+        store = task_store(context)
+        if store is not None:
+            store.set(STORED_JOB, {"job_name": name, "max_tries": context["ti"].max_tries})
+
+    def _submitted(self, hook: VertexPipelineHook, context: Context, name: str, *, created: bool) -> str:
+        """Tell of the job and where it is to be seen, and return its name."""
+        ti = context["ti"]
+        self._job_name = name
+        if self._killing.user.is_set():
+            # The end came while the job was being created; the cancel that was begun then reaches it.
+            raise VertexSubmissionError(f"{name}: this task was ended while the job was being created")
+        metrics.count("submitted" if created else "attached")
         url, logs_url = hook.job_urls(name)
-        self.log.info("%s pipeline job %s", "Created" if submitted.created else "Attached to", name)
+        self.log.info("%s pipeline job %s", "Created" if created else "Attached to", name)
         self.log.info("Vertex AI: %s", url)
         ti.xcom_push(key=VERTEX_URL, value=url)
         ti.xcom_push(key=VERTEX_LOGS_URL, value=logs_url)
-        ti.xcom_push(key=VERTEX_TASK_NAMES, value=graph.vertex_names())
+        ti.xcom_push(key=VERTEX_TASK_NAMES, value=Graph.from_dict(self.graph).vertex_names())
         return name
 
     def on_kill(self) -> None:
-        """Cancel the job if this task was ended after creating it."""
-        if self._job_name and self.cancel_on_kill:
-            identity = Identity.of(
-                self.gcp_conn_id, self.impersonation_chain, self.pipeline.get("project_id")
-            )
-            identity.hook().cancel_job(self._job_name)
+        """Cancel the job, also one that is being created just now, if a user ended this task."""
+        if self.cancel_on_kill:
+            self._killing.begin(self._ti, self._job_name)
 
     def _upload(self, bundle: Bundle, packed: Packed, hook: VertexPipelineHook) -> None:
         """Put a bundle where its tasks look for it, once for all runs of the same code."""
@@ -220,7 +350,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
 
     XComs: ``vertex_url``, ``vertex_logs_url``, ``vertex_state`` and ``return_value``, a dict of
     ``job_name``, ``state``, ``url`` and ``outputs`` (task id to value, of the last tasks of the pipeline).
-    A failed job fails this task with every failed task, its error and the link to its logs.
+    A failed job fails this task with every failed task, its error and the links to its logs and custom job.
 
     :param submit_task_id: full id of the task whose XComs name the job.
     :param airflow_ids: Vertex task name to Airflow task id.
@@ -231,6 +361,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
     :param cancel_on_kill: cancel the job when a user ends this task.
     :param deferrable: wait in the triggerer (default) or on a worker.
     :param poll_interval: seconds between two looks at the job.
+    :param time_limit: seconds that the job may take, from when this task starts to wait.
     """
 
     ui_color = "#d2e3fc"
@@ -249,6 +380,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         poll_interval: float = 30.0,
         deferrable: bool = True,
         cancel_on_kill: bool = True,
+        time_limit: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -265,6 +397,8 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         self.poll_interval = poll_interval
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
+        self.time_limit = time_limit
+        self._ti: Any = None
         if deferrable and triggers_can_end_tasks() and not needs_worker(self):
             self.start_in_trigger(VertexPipelineJobTrigger)
 
@@ -274,9 +408,9 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         if self.start_from_trigger:
             self.start_in_trigger(VertexPipelineJobTrigger)
 
-    def make_trigger(self) -> VertexPipelineJobTrigger:
+    def make_trigger(self, deadline: float | None) -> VertexPipelineJobTrigger:
         """See :meth:`VertexWaitingOperator.make_trigger`."""
-        return VertexPipelineJobTrigger(**self.trigger_kwargs())
+        return VertexPipelineJobTrigger(**self.trigger_kwargs(), deadline=deadline)
 
     def trigger_kwargs(self) -> dict[str, Any]:
         """See :meth:`VertexWaitingOperator.trigger_kwargs`."""
@@ -293,7 +427,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         """See :meth:`VertexWaitingOperator.outcome_of`."""
         return job_outcome(job, self.airflow_ids, self.rules)
 
-    def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
+    def xcoms_of(self, outcome: Outcome, job: JobSnapshot | None) -> Mapping[str, Any]:
         """See :meth:`VertexWaitingOperator.xcoms_of`."""
         return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks, self.output_types)
 
@@ -312,7 +446,28 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         self.log.info("%s", outcome.message)
         return xcoms[RETURN_VALUE]
 
-    def on_kill(self) -> None:
-        """Cancel the job when a user ends this task while it waits on a worker."""
-        if self.cancel_on_kill and "/" in self.job_name:
+    def execute(self, context: Context) -> Any:
+        """See :meth:`VertexWaitingOperator.execute`."""
+        self._ti = context["ti"]
+        return super().execute(context)
+
+    def out_of_time(self) -> Outcome:
+        """See :meth:`VertexWaitingOperator.out_of_time`; the job is cancelled, unless that is not wanted."""
+        message = f"The job {self.job_name} had not ended within its time limit"
+        if not self.cancel_on_kill:
+            message = f"{message}; it was left running: cancel_on_kill is False"
+            return Outcome(succeeded=False, message=message)
+        self.identity().hook().cancel_job(self.job_name)
+        return Outcome(succeeded=False, message=f"{message} and is being cancelled")
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger; if Airflow ended that since the time was over, cancel what it followed."""
+        late = next_method == "__fail__" and "timeout" in str((next_kwargs or {}).get("error", "")).lower()
+        if late and self.cancel_on_kill and is_job_name(self.job_name):
             self.identity().hook().cancel_job(self.job_name)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Cancel the job when a user ends this task while it waits on a worker, or its time is over."""
+        if self.cancel_on_kill and is_job_name(self.job_name):
+            Killing(self.identity, self.log).begin(self._ti, self.job_name)

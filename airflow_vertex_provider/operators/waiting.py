@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -24,8 +25,9 @@ from airflow_vertex_provider.links.pipeline_job import (
     VertexPipelineLink,
 )
 from airflow_vertex_provider.outputs import Outcome
+from airflow_vertex_provider.snapshot import unknown_states
 from airflow_vertex_provider.triggers.identity import Identity
-from airflow_vertex_provider.triggers.pipeline_job import waiting_fields
+from airflow_vertex_provider.triggers.waiting import TIME_LIMIT_GRACE, WaitTrigger, waiting_fields
 
 try:
     from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
     from airflow_vertex_provider.snapshot import JobSnapshot
 
+
+#: How often a task is tried again whose worker was lost, or whose trigger broke: it finds its job again. What
+#: failed in Vertex AI is never retried here.
+LOST_WORKER_RETRIES = 3
+LOST_WORKER_DELAY = timedelta(seconds=10)
 
 #: The method that ends a deferred task on a worker.
 RESUME = "resume"
@@ -97,6 +104,8 @@ class VertexWaitingOperator(BaseOperator):
     project_id: str | None
     poll_interval: float
     deferrable: bool
+    #: Seconds that the job may take, from when this task starts to wait; no limit if ``None``.
+    time_limit: float | None = None
 
     def identity(self) -> Identity:
         """As whom the job is read: the same as at submit."""
@@ -106,8 +115,11 @@ class VertexWaitingOperator(BaseOperator):
         """Return the arguments of the trigger, without ``end_in_trigger``."""
         return waiting_fields(self)
 
-    def make_trigger(self) -> BaseTrigger:
-        """Return the trigger to defer to from a worker."""
+    def make_trigger(self, deadline: float | None) -> WaitTrigger:
+        """Return the trigger to defer to from a worker.
+
+        :param deadline: when the job's time is over, in seconds since 1970.
+        """
         raise NotImplementedError
 
     def start_in_trigger(self, trigger_class: type[BaseTrigger]) -> None:
@@ -116,14 +128,20 @@ class VertexWaitingOperator(BaseOperator):
             trigger_cls=f"{trigger_class.__module__}.{trigger_class.__qualname__}",
             next_method=RESUME,
             trigger_kwargs={**self.trigger_kwargs(), "end_in_trigger": True},
+            timeout=self._trigger_timeout(self.time_limit),
         )
         self.start_from_trigger = True
+
+    @staticmethod
+    def _trigger_timeout(seconds: float | None) -> timedelta | None:
+        """Return when Airflow is to end the trigger if it has not ended by itself."""
+        return None if seconds is None else timedelta(seconds=seconds + TIME_LIMIT_GRACE)
 
     def outcome_of(self, job: JobSnapshot) -> Outcome | None:
         """Tell how what this task waits for ended, or ``None``."""
         raise NotImplementedError
 
-    def xcoms_of(self, outcome: Outcome, job: JobSnapshot) -> Mapping[str, Any]:
+    def xcoms_of(self, outcome: Outcome, job: JobSnapshot | None) -> Mapping[str, Any]:
         """Return the XComs beside the return value."""
         raise NotImplementedError
 
@@ -131,16 +149,29 @@ class VertexWaitingOperator(BaseOperator):
         """End the task on a worker: push, then return the value or raise."""
         raise NotImplementedError
 
+    def out_of_time(self) -> Outcome:
+        """Tell how a task ends whose job takes too long; its time is over. On a worker."""
+        raise NotImplementedError
+
     def execute(self, context: Context) -> Any:
         """Start to wait. On a worker; not called where the task starts in the triggerer."""
         ti = context["ti"]
         ti.xcom_push(key=VERTEX_URL, value=self.vertex_url)
         ti.xcom_push(key=VERTEX_LOGS_URL, value=self.vertex_logs_url)
+        deadline = None if self.time_limit is None else time.time() + self.time_limit
         if self.deferrable:
-            self.defer(trigger=self.make_trigger(), method_name=RESUME)
-        job, outcome = follow(
-            self.identity().hook(), self.job_name, self.outcome_of, self.poll_interval, self.log
+            self.defer(
+                trigger=self.make_trigger(deadline),
+                method_name=RESUME,
+                timeout=self._trigger_timeout(self.time_limit),
+            )
+        followed = follow(
+            self.identity().hook(), self.job_name, self.outcome_of, self.poll_interval, self.log, deadline
         )
+        if followed is None:
+            job, outcome = None, self.out_of_time()
+        else:
+            job, outcome = followed
         return self.finish(context, outcome, self.xcoms_of(outcome, job))
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
@@ -154,12 +185,16 @@ def follow(
     outcome_of: Callable[[JobSnapshot], Outcome | None],
     poll_interval: float,
     log: Any,
-) -> tuple[JobSnapshot, Outcome]:
+    deadline: float | None = None,
+) -> tuple[JobSnapshot, Outcome] | None:
     """Wait on a worker until ``outcome_of`` answers; transient errors are waited out.
 
+    :param deadline: when to stop waiting, in seconds since 1970.
+    :return: the job as it was then, and the answer; ``None`` if the time was over before.
     :raises VertexApiError: the job cannot be read and waiting would not help.
     """
     last = ""
+    unknown: set[str] = set()
     while True:
         try:
             job = hook.get_job(job_name)
@@ -168,11 +203,21 @@ def follow(
                 raise
             log.warning("Cannot look at %s yet: %s", job_name, error)
         else:
+            for state in sorted(unknown_states(job) - unknown):
+                unknown.add(state)
+                log.warning("Vertex AI reports the state %s, unknown here; waiting on", state)
             outcome = outcome_of(job)
             if outcome is not None:
+                if not outcome.succeeded and not outcome.skipped:
+                    job = hook.explained(job)
+                    outcome = outcome_of(job) or outcome
                 return job, outcome
             line = f"{job.state_text}: {job.progress()}"
             if line != last:
                 last = line
-                log.info("Pipeline job %s %s", job_name.rpartition("/")[2], line)
-        time.sleep(poll_interval)
+                shown = job.progress(now=datetime.now(UTC))
+                log.info("Pipeline job %s %s: %s", job_name.rpartition("/")[2], job.state_text, shown)
+        left = poll_interval if deadline is None else min(poll_interval, deadline - time.time())
+        if left <= 0:
+            return None
+        time.sleep(left)

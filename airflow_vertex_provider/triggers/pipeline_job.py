@@ -1,32 +1,18 @@
 """Triggers: a pipeline job to wait for in, the end of the waiting task out, with no worker held.
 
-Two ways to end, chosen by ``end_in_trigger``:
-
-- ``True`` (Airflow 3.3 and newer): the trigger pushes the task's XComs and ends the task itself, so a
-  mirrored member needs no worker at any time. The XComs go through Airflow's own XCom class, in a thread;
-  the ``xcoms`` argument of ``TaskSuccessEvent`` would store them JSON-encoded twice.
-- ``False``: the trigger fires an event and the operator's ``resume`` ends the task on a worker.
-
-In the first way, the trigger's arguments may be templates; Airflow renders them in the triggerer.
+:mod:`airflow_vertex_provider.triggers.waiting` tells how they end their tasks.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from airflow.triggers.base import (
-    BaseTrigger,
-    TaskFailedEvent,
-    TaskSkippedEvent,
-    TaskSuccessEvent,
-    TriggerEvent,
-)
+from airflow.triggers.base import BaseTrigger
 
-from airflow_vertex_provider.exceptions import VertexProviderError, VertexValueError
-from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL, VERTEX_URL
+from airflow_vertex_provider.exceptions import VertexValueError
+from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.outputs import (
     RETURN_VALUE,
     Outcome,
@@ -38,196 +24,13 @@ from airflow_vertex_provider.outputs import (
     task_outcome,
 )
 from airflow_vertex_provider.snapshot import JobSnapshot
-from airflow_vertex_provider.triggers.identity import Identity, in_thread
-from airflow_vertex_provider.triggers.submitted import is_job_name, submit_state
-from airflow_vertex_provider.triggers.watcher import Watcher
-
-#: What a waiting operator hands to its trigger under the same name: which job, and how to look at it.
-WAITING_FIELDS = (
-    "job_name",
-    "vertex_url",
-    "vertex_logs_url",
-    "gcp_conn_id",
-    "impersonation_chain",
-    "project_id",
-    "poll_interval",
-)
-
-#: Seconds that a trigger lives at least before it sends its task to a worker: one poll interval, within these
-#: bounds. A scheduler that hears of the first step's end only after the second was queued takes the task for
-#: killed and fails it (apache/airflow#67287, #72716); to a scheduler under load that happens within seconds.
-SETTLING = (5.0, 10.0)
+from airflow_vertex_provider.triggers.cancelling import cancel_within
+from airflow_vertex_provider.triggers.identity import in_thread
+from airflow_vertex_provider.triggers.submitted import ended_by_user, is_job_name, submit_state
+from airflow_vertex_provider.triggers.waiting import KILL_BOUND, TIME_LIMIT_GRACE, WaitTrigger
 
 
-def waiting_fields(holder: object) -> dict[str, Any]:
-    """Return the fields that waiting operators and their triggers share, from either of them."""
-    return {name: getattr(holder, name) for name in WAITING_FIELDS}
-
-
-class _WaitTrigger(BaseTrigger):
-    """What both triggers share: following the job, telling of changes, ending the task."""
-
-    def __init__(
-        self,
-        *,
-        job_name: str,
-        vertex_url: str = "",
-        vertex_logs_url: str = "",
-        gcp_conn_id: str = "google_cloud_default",
-        impersonation_chain: str | Sequence[str] | None = None,
-        project_id: str | None = None,
-        poll_interval: float = 30.0,
-        end_in_trigger: bool = False,
-    ) -> None:
-        super().__init__()
-        self.job_name = job_name
-        self.vertex_url = vertex_url
-        self.vertex_logs_url = vertex_logs_url
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
-        self.project_id = project_id
-        self.poll_interval = poll_interval
-        self.end_in_trigger = end_in_trigger
-
-    def _kwargs(self) -> dict[str, Any]:
-        return {**waiting_fields(self), "end_in_trigger": self.end_in_trigger}
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments, from which Airflow makes the trigger again."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", self._kwargs()
-
-    @property
-    def identity(self) -> Identity:
-        """As whom the job is read and cancelled: the same as at submit."""
-        return Identity.of(self.gcp_conn_id, self.impersonation_chain, self.project_id)
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the end, then yield the one event that ends or resumes the task."""
-        outcome, job = None, None
-        started = asyncio.get_running_loop().time()
-        try:
-            if self.end_in_trigger:
-                await self._forget_earlier_attempt()
-                outcome = await self._without_job()
-            if outcome is None:
-                if self.end_in_trigger:
-                    await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
-                follow = Watcher.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
-                async with aclosing(follow) as snapshots:  # type: ignore[type-var]
-                    async for job in snapshots:
-                        await self._tell(job)
-                        outcome = self._outcome(job)
-                        if outcome is not None:
-                            break
-        except VertexProviderError as error:
-            outcome = Outcome(succeeded=False, message=f"{type(error).__name__}: {error}")
-        except Exception as error:
-            # Whatever it is (a connection that is not there, say): a trigger that raises would end its task
-            # with "Trigger failure" and no reason.
-            self.log.exception("Waiting for %s failed", self.job_name)
-            outcome = Outcome(succeeded=False, message=f"{type(error).__name__}: {error}")
-        if outcome is None:
-            outcome = Outcome(succeeded=False, message=f"The job {self.job_name} could not be followed")
-        # Only a triggerer numbers its triggers; where one runs in line (dag.test) no scheduler can be late.
-        if not self.end_in_trigger and self.trigger_id is not None:
-            lived = asyncio.get_running_loop().time() - started
-            least, most = SETTLING
-            await asyncio.sleep(min(max(self.poll_interval, least), most) - lived)
-        yield await self._end(outcome, job)
-
-    async def _end(self, outcome: Outcome, job: JobSnapshot | None) -> TriggerEvent:
-        if not self.end_in_trigger:
-            return TriggerEvent({"outcome": outcome.to_dict(), "xcoms": self._xcoms(outcome, job)})
-        await self._push(self._xcoms(outcome, job))
-        if outcome.skipped:
-            self.log.info("%s", outcome.message)
-            return TaskSkippedEvent()
-        if outcome.succeeded:
-            try:
-                await self._push(await in_thread(lambda: self._value_xcoms(outcome)))
-            except (VertexProviderError, TypeError, ValueError, OverflowError) as error:
-                # Unreadable, or nothing that Airflow can store (it takes no integer above 2**64 - 1).
-                outcome = Outcome(
-                    succeeded=False,
-                    message=f"{outcome.message}, but its value could not be made an XCom: {error}",
-                )
-        if outcome.succeeded:
-            self.log.info("%s", outcome.message)
-            return TaskSuccessEvent()
-        self.log.error("%s", outcome.message)
-        return TaskFailedEvent()
-
-    async def _forget_earlier_attempt(self) -> None:
-        """Delete an earlier attempt's values; Airflow does so only where a worker starts the task."""
-        from airflow.sdk.execution_time.xcom import XCom
-
-        ti = self.task_instance
-        if ti is None or (ti.try_number or 1) < 2:
-            return
-        place = {
-            "dag_id": ti.dag_id,
-            "task_id": ti.task_id,
-            "run_id": ti.run_id,
-            "map_index": ti.map_index if ti.map_index is not None else -1,
-        }
-
-        def forget() -> None:
-            value = XCom.get_one(key=RETURN_VALUE, **place)
-            unrolled = map(str, value) if isinstance(value, dict) and self._unrolls() else ()
-            for key in (RETURN_VALUE, *unrolled, *self._keys()):
-                XCom.delete(key=key, **place)
-
-        await in_thread(forget)
-
-    def _unrolls(self) -> bool:
-        """Tell whether the items of a dict value are XComs of their own."""
-        return False
-
-    def _keys(self) -> Sequence[str]:
-        """Return the keys of further XComs that the task may leave."""
-        return ()
-
-    async def _push(self, xcoms: Mapping[str, Any]) -> None:
-        """Push XComs for the waiting task, from a thread: on the event loop Airflow's call would block."""
-        from airflow.sdk.execution_time.xcom import XCom
-
-        ti = self.task_instance
-        if ti is None:
-            raise VertexProviderError("The trigger ends its task itself, but belongs to none")
-
-        def push() -> None:
-            for key, value in xcoms.items():
-                XCom.set(
-                    key=key,
-                    value=value,
-                    dag_id=ti.dag_id,
-                    task_id=ti.task_id,
-                    run_id=ti.run_id,
-                    map_index=ti.map_index if ti.map_index is not None else -1,
-                )
-
-        await in_thread(push)
-
-    async def _without_job(self) -> Outcome | None:
-        """Tell how the task ends if it was started though there is no job to wait for."""
-        return None
-
-    async def _tell(self, job: JobSnapshot) -> None:
-        raise NotImplementedError
-
-    def _outcome(self, job: JobSnapshot) -> Outcome | None:
-        raise NotImplementedError
-
-    def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
-        """Return the XComs known from the snapshot alone."""
-        raise NotImplementedError
-
-    def _value_xcoms(self, outcome: Outcome) -> dict[str, Any]:
-        """Return the XComs that may have to be read from storage. Runs in a thread."""
-        raise NotImplementedError
-
-
-class VertexPipelineJobTrigger(_WaitTrigger):
+class VertexPipelineJobTrigger(WaitTrigger):
     """Waits for a whole pipeline job.
 
     :param job_name: resource name of the job.
@@ -242,8 +45,10 @@ class VertexPipelineJobTrigger(_WaitTrigger):
     :param impersonation_chain: as in Google's provider.
     :param project_id: project of the job; the connection's if ``None``.
     :param poll_interval: seconds between two looks.
-    :param cancel_on_kill: cancel the job when a user ends the waiting task (Airflow 3.3 and newer).
+    :param cancel_on_kill: cancel the job when a user ends the waiting task, or when its time is over.
     :param end_in_trigger: end the task here rather than on a worker.
+    :param deadline: when the job's time is over, in seconds since 1970; never if ``None``, or what Airflow's
+        own time limit of the trigger leaves.
     """
 
     def __init__(
@@ -277,20 +82,43 @@ class VertexPipelineJobTrigger(_WaitTrigger):
 
     async def on_kill(self) -> None:
         """Cancel the job. Airflow calls this when a user ends the task, never when a process restarts."""
+        if not is_job_name(self.job_name):
+            return
         if not self.cancel_on_kill:
             self.log.info("Left pipeline job %s running: cancel_on_kill is False", self.job_name)
             return
-        cancelled = await self.identity.call(lambda hook: hook.cancel_job(self.job_name))
-        self.log.info(
-            "Asked Vertex AI to cancel %s" if cancelled else "Pipeline job %s had ended already",
-            self.job_name,
+        await cancel_within(self.identity, self.job_name, self.log, seconds=KILL_BOUND)
+
+    async def cleanup(self) -> None:
+        """Cancel the job if a user ended the task, where Airflow itself does not tell (before 3.3)."""
+        if self._ended or hasattr(BaseTrigger, "on_kill"):
+            return
+        if await in_thread(lambda: ended_by_user(self.task_instance)):
+            await self.on_kill()
+
+    async def _out_of_time(self) -> Outcome:
+        message = f"The job {self.job_name} had not ended within its time limit"
+        if not self.cancel_on_kill:
+            message = f"{message}; it was left running: cancel_on_kill is False"
+            return Outcome(succeeded=False, message=message)
+        ended = await cancel_within(
+            self.identity, self.job_name, self.log, seconds=TIME_LIMIT_GRACE - KILL_BOUND
         )
+        then = "was cancelled" if ended else "is being cancelled"
+        return Outcome(succeeded=False, message=f"{message} and {then}")
 
     async def _tell(self, job: JobSnapshot) -> None:
-        line = f"{job.state_text}: {job.progress()}"
+        line = f"{job.state_text}: {job.progress(self.airflow_ids)}"
         if line != self._last:
             self._last = line
-            self.log.info("Pipeline job %s %s", self.job_name.rpartition("/")[2], line)
+            name = self.job_name.rpartition("/")[2]
+            shown = job.progress(self.airflow_ids, now=datetime.now(UTC), total=self._tasks(job))
+            self.log.info("Pipeline job %s %s", name, f"{job.state_text}: {shown}")
+
+    def _tasks(self, job: JobSnapshot) -> int:
+        """Return how many tasks there are at least: those of loops count as often as they are listed."""
+        listed = sum(not task.scope and task.name in self.airflow_ids for task in job.entries)
+        return listed + len(self.airflow_ids.keys() - {task.name for task in job.entries})
 
     def _outcome(self, job: JobSnapshot) -> Outcome | None:
         return job_outcome(job, self.airflow_ids, self.rules)
@@ -302,7 +130,7 @@ class VertexPipelineJobTrigger(_WaitTrigger):
         return {}
 
 
-class VertexMemberTrigger(_WaitTrigger):
+class VertexMemberTrigger(WaitTrigger):
     """Waits for one task of a pipeline job.
 
     :param job_name: resource name of the job.
@@ -379,6 +207,9 @@ class VertexMemberTrigger(_WaitTrigger):
             self.log.info("Logs of Vertex task %s: %s", self.task_name, task.logs_url)
             if self.end_in_trigger:
                 await self._push({VERTEX_LOGS_URL: task.logs_url})
+
+    def _explained_task(self) -> str:
+        return self.task_name
 
     def _outcome(self, job: JobSnapshot) -> Outcome | None:
         return task_outcome(job, self.task_name, self.index, self.output_types)

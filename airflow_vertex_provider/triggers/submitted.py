@@ -1,10 +1,14 @@
-"""Whether a group's job was made at all: a submit task's id in, its state out.
+"""What Airflow says of a task while something waits: a task's id in, its state out.
 
-A member's trigger rule (``all_done``, say) may start it although ``submit_pipeline`` failed or was skipped.
-Both ends of a member ask here: the worker's before it waits, and the triggerer's where no worker is used.
+Whether a group's job was made at all: a member's trigger rule (``all_done``, say) may start it although
+``submit_pipeline`` failed or was skipped. Both ends of a member ask here: the worker's before it waits, and
+the triggerer's where no worker is used. Whether a user ended a task: only then is its job cancelled, and
+never because a process restarts.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 def is_job_name(job_name: object) -> bool:
@@ -22,3 +26,28 @@ def submit_state(dag_id: str, run_id: str, submit_task_id: str) -> str | None:
     states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=[submit_task_id], run_ids=[run_id])
     state = states.get(run_id, {}).get(submit_task_id)
     return None if state is None else str(getattr(state, "value", state))
+
+
+def ended_by_user(ti: Any) -> bool:
+    """Tell whether somebody ended a task that runs or is deferred. Blocks: in the triggerer use a thread.
+
+    A process that restarts leaves the task's state as it is; a user's act changes it first, or removes the
+    task's run. Where Airflow does not answer, nobody did: better a job that goes on than one lost.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    try:
+        states = RuntimeTaskInstance.get_task_states(
+            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id]
+        )
+    except Exception:  # noqa: BLE001 - whatever keeps Airflow from answering
+        return False
+    index = -1 if ti.map_index is None else ti.map_index
+    key = ti.task_id if index < 0 else f"{ti.task_id}_{index}"
+    found = states.get(ti.run_id, {})
+    state = str(getattr(found.get(key), "value", found.get(key)))
+    return state not in _GOING_ON
+
+
+#: States of a task that nobody ended. "None" is not among them: a cleared task has no state.
+_GOING_ON = frozenset({"running", "deferred", "scheduled", "queued", "up_for_reschedule", "up_for_retry"})

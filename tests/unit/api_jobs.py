@@ -9,6 +9,7 @@ from google.cloud.aiplatform_v1.types import PipelineJob
 from google.protobuf import json_format
 
 from airflow_vertex_provider.hooks.snapshots import snapshot_of
+from airflow_vertex_provider.links.console import ConsoleUrls
 from airflow_vertex_provider.snapshot import JobSnapshot
 
 NAME = "projects/1/locations/europe-west4/pipelineJobs/job-1"
@@ -45,7 +46,7 @@ def job(*entries: dict[str, Any], state: str = "PIPELINE_STATE_SUCCEEDED") -> Jo
     json_format.ParseDict(
         {"name": NAME, "state": state, "jobDetail": {"taskDetails": list(entries)}}, PipelineJob.pb(message)
     )
-    return snapshot_of(message, lambda name: f"logs of {name}")
+    return snapshot_of(message, ConsoleUrls("1"))
 
 
 def loop(number: int = 1, name: str = "for-loop-1", parent: int = 0) -> dict[str, Any]:

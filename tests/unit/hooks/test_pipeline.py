@@ -207,7 +207,7 @@ class TestConnection:
         assert requests.get(logs, timeout=30).url == run
         answer = requests.get(job.tasks["first"].logs_url, timeout=30, allow_redirects=False)
         assert answer.headers["location"] == f"{run.removeprefix(emulator.endpoint)}#first"
-        unknown = hook.task_logs_url("projects/1/locations/l/customJobs/42")
+        unknown = hook.urls.logs("projects/1/locations/l/customJobs/42")
         assert requests.get(unknown, timeout=30).status_code == 404
 
     def test_project_of_the_connection(self, hook: VertexPipelineHook) -> None:

@@ -11,15 +11,14 @@ import pytest
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.exceptions import VertexSubmissionError
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
-from airflow_vertex_provider.operators import attempts
-from airflow_vertex_provider.operators.attempts import Submitted, submit_attempt
+from airflow_vertex_provider.operators.attempts import Ending, Submitted, submit_attempt
 from tests.support.processes import wait_until
 from tests.unit.emulated import LOCATION, request
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def submit(hook: VertexPipelineHook, value: Any, **options: Any) -> Submitted:
+def ask(hook: VertexPipelineHook, value: Any, **options: Any) -> Submitted | Ending:
     return submit_attempt(
         hook,
         location=LOCATION,
@@ -27,6 +26,12 @@ def submit(hook: VertexPipelineHook, value: Any, **options: Any) -> Submitted:
         job_id=lambda attempt: f"job-{attempt}",
         **{"max_tries": 0, "run_started": LONG_AGO, **options},
     )
+
+
+def submit(hook: VertexPipelineHook, value: Any, **options: Any) -> Submitted:
+    submitted = ask(hook, value, **options)
+    assert isinstance(submitted, Submitted)
+    return submitted
 
 
 def end(hook: VertexPipelineHook, submitted: Submitted) -> None:
@@ -98,16 +103,17 @@ def test_clearing_while_the_job_runs_attaches(
 def test_clearing_while_the_job_is_being_cancelled_waits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(attempts, "ENDING_INTERVAL", 0.05)
     with VertexEmulator(time_scale=0.2, cancelling_seconds=5.0, pending_seconds=0.0) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", emulator.connection_json())
         hook = VertexPipelineHook()
         first = submit(hook, waiting(tmp_path))
         hook.cancel_job(first.name)
         assert not hook.get_job(first.name).done
-        second = submit(hook, 1, max_tries=1)
-        assert second.created
-        assert hook.get_job(first.name).done
+        ending = ask(hook, 1, max_tries=1)
+        assert ending == Ending(hook.get_job(first.name).name, "PIPELINE_STATE_CANCELLING")
+        assert jobs(emulator) == ["job-1"]
+        end(hook, first)
+        assert submit(hook, 1, max_tries=1).created
         assert jobs(emulator) == ["job-1", "job-2"]
 
 

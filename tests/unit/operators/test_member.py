@@ -15,7 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_vertex_provider import VertexTaskGroup
 from airflow_vertex_provider.exceptions import VertexTaskFailedError
-from airflow_vertex_provider.operators.waiting import triggers_can_end_tasks
+from airflow_vertex_provider.operators.waiting import LOST_WORKER_RETRIES, triggers_can_end_tasks
 from airflow_vertex_provider.outputs import Outcome, skipped_outcome
 from airflow_vertex_provider.runtime import protocol
 from tests.unit.api_jobs import entry, job, loop
@@ -129,7 +129,7 @@ class TestMapped:
         assert read.task_type == "VertexMemberOperator"
         assert read.operator_name.startswith("Vertex: ")
         assert read.start_from_trigger is False
-        assert read.retries == 0
+        assert read.retries == LOST_WORKER_RETRIES
         assert read.execution_timeout is None
         assert set(read.operator_extra_link_dict) == {"Vertex pipeline", "Vertex logs"}
         assert "job_name" in read.template_fields
@@ -165,7 +165,7 @@ class TestMapped:
         assert mirror.task_id == task_id
         assert mirror.task_name == task_id.removeprefix("g.")
         assert mirror.looped is True
-        assert mirror.retries == 0
+        assert mirror.retries == LOST_WORKER_RETRIES
         assert "g.submit_pipeline" in mirror.job_name
         assert mirror.downstream_task_ids == mapped.downstream_task_ids
         assert not hasattr(mirror, "bash_command")
