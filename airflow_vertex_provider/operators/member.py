@@ -97,7 +97,7 @@ class VertexMemberOperator(VertexWaitingOperator):
         """Whether the trigger rule may start this task though ``submit_pipeline`` made no job."""
         return rule_of(self) != "all_success"
 
-    def make_trigger(self, deadline: float | None) -> VertexMemberTrigger:
+    def make_trigger(self, deadline: float | None = None) -> VertexMemberTrigger:
         """See :meth:`VertexWaitingOperator.make_trigger`."""
         return VertexMemberTrigger(**self.trigger_kwargs(), deadline=deadline)
 

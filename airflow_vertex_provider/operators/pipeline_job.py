@@ -408,7 +408,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         if self.start_from_trigger:
             self.start_in_trigger(VertexPipelineJobTrigger)
 
-    def make_trigger(self, deadline: float | None) -> VertexPipelineJobTrigger:
+    def make_trigger(self, deadline: float | None = None) -> VertexPipelineJobTrigger:
         """See :meth:`VertexWaitingOperator.make_trigger`."""
         return VertexPipelineJobTrigger(**self.trigger_kwargs(), deadline=deadline)
 

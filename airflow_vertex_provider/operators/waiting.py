@@ -115,7 +115,7 @@ class VertexWaitingOperator(BaseOperator):
         """Return the arguments of the trigger, without ``end_in_trigger``."""
         return waiting_fields(self)
 
-    def make_trigger(self, deadline: float | None) -> WaitTrigger:
+    def make_trigger(self, deadline: float | None = None) -> WaitTrigger:
         """Return the trigger to defer to from a worker.
 
         :param deadline: when the job's time is over, in seconds since 1970.
