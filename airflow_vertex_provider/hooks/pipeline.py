@@ -28,6 +28,7 @@ from airflow_vertex_provider.hooks.fields import (
     GOOGLE_TYPE,
     HIDDEN_FIELDS,
 )
+from airflow_vertex_provider.hooks.requests import request_of
 from airflow_vertex_provider.hooks.snapshots import snapshot_of
 from airflow_vertex_provider.links import console
 from airflow_vertex_provider.settings.connection import ConnectionSettings
@@ -228,6 +229,20 @@ class VertexPipelineHook(GoogleBaseHook):
             f"read pipeline job {name!r}", lambda: client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
         )
         return snapshot_of(job, self.task_logs_url)
+
+    def read_request(self, name: str) -> dict[str, Any]:
+        """Read what a job was asked for. Runs on a worker.
+
+        :param name: full resource name of the job.
+        :return: the PipelineJob in its JSON form (snake_case keys), as :meth:`create_job` takes it: without
+            what the service itself adds, other than defaults such as the service account.
+        :raises VertexApiError: there is no such job, or it may not be read.
+        """
+        client = self.client(location_of(name))
+        job = self._call(
+            f"read pipeline job {name!r}", lambda: client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+        )
+        return request_of(job)
 
     def cancel_job(self, name: str) -> bool:
         """Ask the service to cancel a job; it goes on ending by itself.
