@@ -20,8 +20,6 @@ OUTPUT_ONLY = frozenset(
         "error",
         "template_metadata",
         "schedule_name",
-        "satisfies_pzs",
-        "satisfies_pzi",
     }
 )
 #: The service's own label: the number of the job it is on.
@@ -32,13 +30,14 @@ def request_of(job: PipelineJob) -> dict[str, Any]:
     """Return what a job was asked for.
 
     Numbers without a fraction are integers again: the API keeps those of a spec as doubles, and kfp reads
-    no ``3.0`` where a count is meant.
+    no ``3.0`` where a count is meant. The run parameters are there even if there are none.
     """
     from google.protobuf import json_format
 
     message = type(job).pb(job)
     known = json_format.MessageToDict(message, preserving_proto_field_name=True)
     asked = {name: _whole(value) for name, value in known.items() if name not in OUTPUT_ONLY}
+    asked.setdefault("runtime_config", {}).setdefault("parameter_values", {})
     labels = {name: value for name, value in asked.pop("labels", {}).items() if name != BILLING_LABEL}
     return {**asked, "labels": labels} if labels else asked
 
