@@ -113,9 +113,7 @@ class Rig:
             "pipeline_spec": spec,
             "runtime_config": {"gcs_output_directory": ROOT, "parameter_values": values},
         }
-        name, created = self.hook.create_job(
-            location=LOCATION, job_id=f"job-{self.count}", job=job
-        )
+        name, created = self.hook.create_job(location=LOCATION, job_id=f"job-{self.count}", job=job)
         assert created
         found = self.ended(name)
         self.request = self.hook.read_request(name)
