@@ -9,8 +9,12 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import task, task_group
 
+from airflow_vertex_provider.emulator import VertexEmulator
+from airflow_vertex_provider.emulator.guesses import GUESSES
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from tests.support.processes import wait_until
 from tests.unit.compiler.reruns import MACHINE, Rig, member, skipping, work
+from tests.unit.emulated import LOCATION, ROOT
 
 # Structure
 
@@ -492,3 +496,107 @@ def test_a_failed_exit_task_alone(hook: VertexPipelineHook, tmp_path: Path) -> N
     rig.first("clean")
     assert rig.second() == {"b", "clean"}
     assert rig.again.reasons == {"b": "a pipeline has at least one task"}
+
+
+# What the service may do
+
+
+def everything(at: str) -> None:
+    a = member("a")(at, "a")
+    chosen = choose(at, ["g.left"])
+    left = member("left", executor_config=MACHINE)(at, "left", a)
+    right = member("right", executor_config=MACHINE)(at, "right")
+    chosen >> [left, right]
+    join = member("join", trigger_rule="none_failed_min_one_success")(at, "join", left, right)
+    gathered = each(at, [0, 1])
+    b = member("b")(at, "b", gathered)
+    member("end")(at, "end", join, b)
+    member("bad")(at, "bad", a)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "guess", [guess for guess in GUESSES if guess.others], ids=lambda guess: guess.switch
+)
+def test_no_guess_of_the_emulator_matters(
+    guess: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for choice in guess.others:
+        with VertexEmulator(**{guess.switch: choice}) as emulator:
+            monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", emulator.connection_json())
+            rig = Rig(VertexPipelineHook(), tmp_path / str(choice), everything, **items(2))
+            assert rig.first("b") == {"a", "choose", "left", "join", "each-0", "each-1", "b", "bad"}
+            assert rig.second() == {"b", "end"}
+            assert rig.value("end") == ["end", ["join", ["left", ["a"]], None], ["b", [["each-0"], ["each-1"]]]]
+            assert rig.value("a") == ["a"]
+
+
+def test_a_cancelled_job(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    @task(task_id="wait")
+    def waiting(at: str, above: Any) -> Any:
+        import time
+        from pathlib import Path
+
+        (Path(at) / "wait").write_text("x")
+        while not (Path(at) / "skip-wait").exists():
+            time.sleep(0.02)
+        return ["wait", above]
+
+    def fill(at: str) -> None:
+        member("end")(at, "end", waiting(at, member("a")(at, "a")), member("b")(at, "b"))
+
+    rig = Rig(hook, tmp_path, fill)
+    name, _ = hook.create_job(
+        location=LOCATION,
+        job_id="cancelled",
+        job={
+            "display_name": "d.g",
+            "pipeline_spec": rig.spec,
+            "runtime_config": {"gcs_output_directory": ROOT},
+        },
+    )
+    wait_until(lambda: (tmp_path / "wait").exists() and hook.get_job(name).tasks["b"].done, 60, "wait")
+    hook.cancel_job(name)
+    rig.job = rig.ended(name)
+    rig.request = hook.read_request(name)
+    (tmp_path / "skip-wait").touch()
+    assert rig.second() == {"wait", "end"}
+    assert rig.again.reused == ("a", "b")
+    assert rig.value("end") == ["end", ["wait", ["a"]], ["b"]]
+
+
+def as_the_service_may_have_it(data: Any) -> Any:
+    """Numbers are doubles, and what is empty or false has gone."""
+    if isinstance(data, dict):
+        found = {name: as_the_service_may_have_it(value) for name, value in data.items()}
+        return {name: value for name, value in found.items() if value or name in ("constant", "defaultValue")}
+    if isinstance(data, list):
+        return [as_the_service_may_have_it(item) for item in data]
+    return float(data) if isinstance(data, int) and not isinstance(data, bool) else data
+
+
+def test_the_service_s_own_form_of_a_spec_is_no_change(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    def fill(at: str) -> None:
+        member("before", retries=2)(at, "before", "", 0, None)
+        everything(at)
+
+    rig = Rig(hook, tmp_path, fill, **items(2))
+    rig.first("b")
+    again = rig.rerun()
+    given = rig.request["runtime_config"]["parameter_values"]
+    assert again == rig.rerun(
+        earlier_spec=as_the_service_may_have_it(rig.spec), earlier_values=as_the_service_may_have_it(given)
+    )
+    assert set(again.reused) >= {"before", "a", "left", "each"}
+    assert again.reasons == {}
+
+
+def test_a_request_makes_such_a_job_again(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    rig = Rig(hook, tmp_path, everything, **items(2))
+    rig.first()
+    first = rig.request
+    assert first["pipeline_spec"] == rig.spec
+    name, created = hook.create_job(location=LOCATION, job_id="again", job=first)
+    assert created
+    assert hook.read_request(name) == first
+    assert rig.ended(name).succeeded
