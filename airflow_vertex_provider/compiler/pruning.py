@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_vertex_provider.compiler.recorded import ABSENT, Recorded
@@ -16,6 +17,37 @@ from airflow_vertex_provider.compiler.units import Unit, title_of
 
 #: What kfp calls the output of an importer, and its input.
 _ARTIFACT, _URI = "artifact", "uri"
+#: The inputs of a task that joins what two jobs collected, and its output.
+_KNOWN, _NEW, _JOINED = "known", "new", "joined"
+#: What such a task does: a place that is known keeps its value, the others get the new ones in order.
+_JOIN = f"""\
+import json, os, sys
+given = json.loads(sys.argv[1])
+values = given["inputs"]["parameterValues"]
+known, new = values["{_KNOWN}"], values["{_NEW}"]
+if known.count(None) != len(new):
+    sys.exit("%d values were collected of %d instances" % (len(new), known.count(None)))
+new = iter(new)
+joined = [next(new) if value is None else value[0] for value in known]
+path = given["outputs"]["outputFile"]
+os.makedirs(os.path.dirname(path), exist_ok=True)
+with open(path, "w") as file:
+    json.dump({{"parameterValues": {{"{_JOINED}": joined}}}}, file)
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a loop still has to run.
+
+    :param items: the items that are left.
+    :param known: output to its list with ``[value]`` where the earlier job has it and ``None`` elsewhere.
+    :param image: of a container with Python.
+    """
+
+    items: list[Any]
+    known: Mapping[str, list[Any]] = field(default_factory=dict)
+    image: str = ""
 
 
 class Pruning:
@@ -39,14 +71,19 @@ class Pruning:
         self._importers: dict[tuple[str, str], str] = {}
         self._keys = set(_keys(spec))
 
-    def write(self, items: Mapping[str, list[Any]]) -> None:
+    def write(self, parts: Mapping[str, Part]) -> None:
         """Leave out the units, and give the others what they take of them.
 
-        :param items: path of a loop to the items that it still has to run.
+        :param parts: path of a loop that runs in part, to which.
         """
+        joined = {
+            (path, output): self._join(self._units[path], output, part)
+            for path, part in parts.items()
+            for output in sorted(part.known)
+        }
         for path, unit in self._units.items():
             if path not in self._reused:
-                self._rewire(unit, items.get(path))
+                self._rewire(unit, parts.get(path), joined)
         self._root_outputs()
         for path in self._reused:
             del self._dag(self._units[path].scope)["tasks"][self._units[path].key]
@@ -67,13 +104,20 @@ class Pruning:
 
     # Inputs
 
-    def _rewire(self, unit: Unit, items: list[Any] | None) -> None:
+    def _rewire(self, unit: Unit, part: Part | None, joined: Mapping[tuple[str, str], str]) -> None:
         task = self._dag(unit.scope)["tasks"][unit.key]
-        channel = self._restrict(unit, task, items) if items is not None else ""
+        channel = self._restrict(unit, task, part.items) if part is not None else ""
         after = [
             name for name in task.get("dependentTasks", ()) if self._path(unit, name) not in self._reused
         ]
         for take in unit.takes:
+            if (take.producer, take.output) in joined:
+                joining = joined[take.producer, take.output]
+                task["inputs"]["parameters"][take.input]["taskOutputParameter"] = {
+                    "producerTask": joining,
+                    "outputParameterKey": _JOINED,
+                }
+                after.append(joining)
             if take.producer not in self._reused or take.input == channel:
                 continue
             producer = self._units[take.producer]
@@ -151,9 +195,7 @@ class Pruning:
         found = self._recorded.artifact(producer, output)
         what = f"artifact {output!r} of {producer.title!r}, which an earlier job ran"
         uri = self.parameter(f"reused_{producer.key}_{output}_uri", "STRING", found["uri"], f"URI of {what}")
-        hint = re.sub("[^a-z0-9]+", "-", f"reused-{producer.key}-{output}".lower()).strip("-")
-        key = _free(hint, self._keys, "-")
-        self._keys.add(key)
+        key = self._key(f"reused-{producer.key}-{output}")
         self._importers[producer.path, output] = key
         self.spec["components"][f"comp-{key}"] = {
             "executorLabel": f"exec-{key}",
@@ -173,6 +215,49 @@ class Pruning:
             "inputs": {"parameters": {_URI: {"componentInputParameter": self._inside(producer.scope, uri)}}},
             "taskInfo": {"name": key},
         }
+        return key
+
+    def _join(self, loop: Unit, output: str, part: Part) -> str:
+        """Return the key of the task that puts a loop's list together from both jobs."""
+        what = output.removeprefix("pipelinechannel--")
+        known = self.parameter(
+            f"reused_{loop.key}_{what}",
+            "LIST",
+            part.known[output],
+            f"What {loop.title!r} collected of {what!r} in an earlier job",
+        )
+        key = self._key(f"reused-{loop.key}-{what}")
+        lists = {"parameterType": "LIST"}
+        self.spec["components"][f"comp-{key}"] = {
+            "executorLabel": f"exec-{key}",
+            "inputDefinitions": {"parameters": {_KNOWN: lists, _NEW: dict(lists)}},
+            "outputDefinitions": {"parameters": {_JOINED: dict(lists)}},
+        }
+        self.spec["deploymentSpec"]["executors"][f"exec-{key}"] = {
+            "container": {
+                "image": part.image,
+                "command": ["python3", "-u", "-c", _JOIN],
+                "args": ["{{$}}"],
+            }
+        }
+        self._dag(loop.scope)["tasks"][key] = {
+            "cachingOptions": {},
+            "componentRef": {"name": f"comp-{key}"},
+            "dependentTasks": [loop.key],
+            "inputs": {
+                "parameters": {
+                    _KNOWN: {"componentInputParameter": self._inside(loop.scope, known)},
+                    _NEW: {"taskOutputParameter": {"producerTask": loop.key, "outputParameterKey": output}},
+                }
+            },
+            "taskInfo": {"name": key},
+        }
+        return key
+
+    def _key(self, hint: str) -> str:
+        """Return a key for a task that no task, component or executor has."""
+        key = _free(re.sub("[^a-z0-9]+", "-", hint.lower()).strip("-"), self._keys, "-")
+        self._keys.add(key)
         return key
 
     # The rest of the spec

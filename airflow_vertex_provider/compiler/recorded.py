@@ -50,14 +50,32 @@ class Recorded:
 
     def done_iterations(self, unit: Unit) -> set[int]:
         """Return the numbers of a loop's iterations that succeeded, with all that is in them."""
+        return {
+            number
+            for number, iteration in self._iterations(unit).items()
+            if iteration.succeeded
+            and all(found.state in _WELL for found in inside(iteration, self._children))
+        }
+
+    def collected(self, unit: Unit, output: str, numbers: set[int]) -> dict[int, Any]:
+        """Return what iterations of a loop left for one of its lists; nothing of those that left nothing."""
+        iterations = self._iterations(unit)
+        values = {
+            number: self._of_dag(iterations[number], unit.component["dag"], output) for number in numbers
+        }
+        return {
+            number: value
+            for number, value in values.items()
+            if value is not ABSENT and value is not UNREADABLE
+        }
+
+    def _iterations(self, unit: Unit) -> dict[int, TaskSnapshot]:
         entry = self.entry(unit)
-        done: set[int] = set()
-        for iteration in self._children.get(entry.id, ()) if entry is not None else ():
-            number = number_of(iteration, self._children)
-            well = all(found.state in _WELL for found in inside(iteration, self._children))
-            if number is not None and iteration.succeeded and well:
-                done.add(number)
-        return done
+        found = {
+            number_of(iteration, self._children): iteration
+            for iteration in (self._children.get(entry.id, ()) if entry is not None else ())
+        }
+        return {number: iteration for number, iteration in found.items() if number is not None}
 
     # Outputs
 
@@ -66,11 +84,9 @@ class Recorded:
         entry = self.entry(unit)
         if entry is None:
             return ABSENT
-        declared = unit.component.get("outputDefinitions", {}).get("parameters", {}).get(output)
-        if declared is None:
+        if output not in unit.component.get("outputDefinitions", {}).get("parameters", {}):
             return UNREADABLE
-        value = self._value(entry, unit.task, output)
-        return value if value is ABSENT else typed(declared.get("parameterType", "STRING"), value)
+        return self._value(entry, unit.task, output)
 
     def artifact(self, unit: Unit, output: str) -> Any:
         """Return an output artifact, ``{"uri", "metadata", "type"}``, or :data:`UNREADABLE`.
@@ -92,10 +108,12 @@ class Recorded:
     def _value(
         self, entry: TaskSnapshot, task: Mapping[str, Any], output: str, *, artifact: bool = False
     ) -> Any:
-        """Return an output as recorded; that of a sub-DAG also from what is inside."""
-        if output in entry.outputs:
-            return entry.outputs[output]
+        """Return an output as recorded, in its type; that of a sub-DAG also from what is inside."""
         component = self._components[task["componentRef"]["name"]]
+        if output in entry.outputs:
+            declared = component.get("outputDefinitions", {}).get("parameters", {}).get(output, {})
+            value = entry.outputs[output]
+            return value if artifact else typed(declared.get("parameterType", "STRING"), value)
         if "dag" not in component:
             return ABSENT
         if "parameterIterator" not in task and "artifactIterator" not in task:

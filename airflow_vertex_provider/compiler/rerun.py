@@ -30,10 +30,11 @@ reused if all of this holds:
 - outputs of the pipeline itself that reused tasks made: a parameter is left out of the new job's own outputs,
   since kfp writes none that is a run parameter. It stands in the merged snapshot of the task.
 
-**Loops** are reused as a whole. One that failed runs only the items that failed, if everything it follows is
-reused, nothing outside takes what it collects, and its items are ours (dicts with ``index``, told to every
-task in it): indexes stay what they were. Otherwise it runs again as a whole: a list of which half was
-collected before cannot be written in kfp's shapes.
+**Loops** that succeeded are reused as a whole. One that failed runs only the items that failed, if everything
+it follows is reused and its items are ours (dicts with ``index``, told to every task in it): indexes stay
+what they were. If others take what it collects, a small task, ``reused-<loop>-<output>``, joins the lists of
+both jobs; it runs on a plain machine. A loop runs again as a whole where that cannot be done: where others
+take artifacts, where the pipeline itself hands a list out, where an iteration that succeeded left no value.
 
 **Chains.** The request of a rerun holds a note (:mod:`airflow_vertex_provider.reuse`), so it can be given as
 the earlier request of the next rerun as the API returns it; no full spec has to be kept. Only the snapshot
@@ -44,15 +45,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_vertex_provider.compiler.pruning import Pruning
+from airflow_vertex_provider.compiler.pruning import Part, Pruning
 from airflow_vertex_provider.compiler.recorded import ABSENT, UNREADABLE, Recorded
 from airflow_vertex_provider.compiler.units import Take, Unit, units_of, whole
 from airflow_vertex_provider.graph.model import Graph
 from airflow_vertex_provider.reuse import NOTE_PARAMETER, Note, note_of
+from airflow_vertex_provider.settings import TaskSettings
 from airflow_vertex_provider.snapshot import JobSnapshot
 
 _STARTS_NOTHING = "a pipeline has at least one task"
@@ -162,28 +164,24 @@ class _Decision:
                 self._why[[path for path in inside if path not in followed][-1]] = _STARTS_NOTHING
                 self._settle()
         reused = [path for path in self._units if path not in self._why]
-        partial = {
-            path: numbers for path, unit in self._units.items() if (numbers := self._iterations_of(unit))
-        }
+        parts = {path: part for path, unit in self._units.items() if (part := self._part_of(unit))}
         reasons = {
             self._units[path].title: why
             for path, why in self._why.items()
             if not self._units[path].handler and self._recorded.ended_well(self._units[path])
         }
-        if not reused and not partial:
+        if not reused and not parts:
             return Rerun(copy.deepcopy(dict(self._spec)), dict(self._values), reasons=reasons)
-        return self._written(reused, partial, reasons)
+        return self._written(reused, parts, reasons)
 
-    def _written(
-        self, reused: list[str], partial: Mapping[str, tuple[int, ...]], reasons: dict[str, str]
-    ) -> Rerun:
+    def _written(self, reused: list[str], parts: Mapping[str, Part], reasons: dict[str, str]) -> Rerun:
         pruning = Pruning(self._spec, self._units, reused, self._recorded)
-        pruning.write(
-            {
-                path: [item for item in self._items(self._units[path]) if int(item["index"]) not in numbers]
-                for path, numbers in partial.items()
-            }
-        )
+        pruning.write(parts)
+        partial = {}
+        for path, part in parts.items():
+            left = set(_numbers(part.items))
+            numbers = set(_numbers(self._items(self._units[path])))
+            partial[path] = tuple(sorted(numbers - left))
         units = tuple(self._units[path].title for path in reused)
         note = Note(
             self._earlier.name,
@@ -307,18 +305,45 @@ class _Decision:
 
     # Loops
 
-    def _iterations_of(self, unit: Unit) -> tuple[int, ...]:
-        """Return the numbers of a loop's iterations that need not run again, while others do."""
-        again = self._why.get(unit.path)
-        if again is None or "parameterIterator" not in unit.task or unit.component.get("outputDefinitions"):
-            return ()
+    def _part_of(self, unit: Unit) -> Part | None:
+        """Return which part of a loop has to run again; ``None`` for all or nothing of it."""
+        if unit.path not in self._why or "parameterIterator" not in unit.task:
+            return None
         if self._changed(unit) or unit.of_the_job or any(above in self._why for above in unit.follows):
-            return ()
+            return None
         if any(path in self._why for path, _ in self._needs.get(unit.path, ())):
-            return ()
-        numbers = set(self._numbers(self._items(unit)))
-        done = self._recorded.done_iterations(unit) & numbers
-        return tuple(sorted(done)) if done < numbers else ()
+            return None
+        items = self._items(unit)
+        numbers = _numbers(items)
+        done = self._recorded.done_iterations(unit) & set(numbers)
+        taken = {take.output for _, take in self._takers[unit.path]}
+        if not done or len(done) == len(numbers) or not self._can_be_joined(unit, taken):
+            return None
+        known = {}
+        for output in taken:
+            values = self._recorded.collected(unit, output, done)
+            if len(values) < len(done):
+                return None
+            known[output] = [[values[number]] if number in done else None for number in numbers]
+        left = [item for item, number in zip(items, numbers, strict=True) if number not in done]
+        return Part(left, known, self._image_of(unit) if known else "")
+
+    def _can_be_joined(self, unit: Unit, taken: set[str]) -> bool:
+        """Tell whether all that is taken of a loop can be put together again from two jobs."""
+        lists = unit.component.get("outputDefinitions", {}).get("parameters", {})
+        outputs = json.dumps(self._spec["root"]["dag"].get("outputs", {}))
+        return taken <= set(lists) and f'"producerSubtask": "{unit.key}"' not in outputs
+
+    def _image_of(self, unit: Unit) -> str:
+        """Return an image with Python: that of a plain task in the loop which runs our entry point."""
+        components = self._spec.get("components", {})
+        executors = self._spec.get("deploymentSpec", {}).get("executors", {})
+        for task in unit.component["dag"]["tasks"].values():
+            label = components[task["componentRef"]["name"]].get("executorLabel")
+            container = executors.get(label, {}).get("container", {})
+            if container.get("command", [])[:3] == ["python3", "-u", "-c"]:
+                return str(container["image"])
+        return TaskSettings().image
 
     def _items(self, unit: Unit) -> list[Any]:
         """Return a loop's items, the same as in the earlier job; none where it is not known."""
@@ -343,14 +368,13 @@ class _Decision:
             items = self._values.get(name)
         return items if isinstance(items, list) else []
 
-    @staticmethod
-    def _numbers(items: list[Any]) -> Iterator[int]:
-        """Yield the numbers of our items; nothing if one is of another form."""
-        found = []
-        for item in items:
-            text = item.get("index") if isinstance(item, Mapping) else None
-            if not str(text).isdigit():
-                return
-            found.append(int(str(text)))
-        if len(set(found)) == len(found):
-            yield from found
+
+def _numbers(items: list[Any]) -> list[int]:
+    """Return the numbers of a loop's items; nothing if they are not ours."""
+    found = []
+    for item in items:
+        text = str(item.get("index")) if isinstance(item, Mapping) else ""
+        if not text.isdigit():
+            return []
+        found.append(int(text))
+    return found if len(set(found)) == len(found) else []

@@ -9,6 +9,26 @@ from kfp import compiler, dsl
 
 from airflow_vertex_provider import Dataset, Input, Metrics, Model, Output
 
+WRITE = """\
+printf x >> "$0/write"
+mkdir -p "$(dirname "$1")"
+printf abc > "$1"
+printf 3 > "$2"
+printf 'it is "quoted"\\n' > "$3"
+"""
+EVERY_TYPE = """\
+printf x >> "$0/every_type"
+printf 3.0 > "$1"
+printf true > "$2"
+printf '[1, "a", {"b": 2.5}]' > "$3"
+printf '{"k": [4, null]}' > "$4"
+"""
+TAKE_TYPES = """\
+printf x >> "$0/take_types"
+test ! -e "$0/fail-take_types"
+printf "%s|%s|%s|%s" "$1" "$2" "$3" "$4" > "$5"
+"""
+
 
 @dsl.container_component
 def write(at: str, data: dsl.Output[dsl.Dataset], size: dsl.OutputPath(int), note: dsl.OutputPath(str)):
@@ -16,8 +36,7 @@ def write(at: str, data: dsl.Output[dsl.Dataset], size: dsl.OutputPath(int), not
         image="alpine",
         command=["sh", "-ec"],
         args=[
-            'printf x >> "$0/write"; mkdir -p "$(dirname "$1")"; printf abc > "$1"; printf 3 > "$2"; '
-            'printf \'it is "quoted"\\n\' > "$3"',
+            WRITE,
             at,
             data.path,
             size,
@@ -38,8 +57,7 @@ def every_type(
         image="alpine",
         command=["sh", "-ec"],
         args=[
-            'printf x >> "$0/every_type"; printf 3.0 > "$1"; printf true > "$2"; '
-            'printf \'[1, "a", {"b": 2.5}]\' > "$3"; printf \'{"k": [4, null]}\' > "$4"',
+            EVERY_TYPE,
             at,
             number,
             flag,
@@ -62,8 +80,7 @@ def take_types(
         image="alpine",
         command=["sh", "-ec"],
         args=[
-            'printf x >> "$0/take_types"; test ! -e "$0/fail-take_types"; '
-            'printf "%s|%s|%s|%s" "$1" "$2" "$3" "$4" > "$5"',
+            TAKE_TYPES,
             at,
             number,
             flag,
@@ -130,7 +147,7 @@ def make(at: str, data: Output[Dataset]) -> None:
 def train(
     at: str,
     data: Input[Dataset],
-    model: Output[Model] = None,
+    model: Output[Model] = None,  # type: ignore[assignment]
     metrics: Output[Metrics] = None,  # type: ignore[assignment]
 ) -> list[Any]:
     from pathlib import Path

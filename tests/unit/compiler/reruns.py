@@ -76,7 +76,8 @@ class Rig:
         self.hook, self.path, self.settings = hook, path, settings or {}
         path.mkdir(exist_ok=True)
         self.spec, self.needs = self.compiled(fill)
-        self.values: dict[str, Any] = dict(values)
+        inputs = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        self.values: dict[str, Any] = {name: value for name, value in values.items() if name in inputs}
         self.count = 0
         #: The request of the job that ran last, as the API has it, and its snapshot, merged.
         self.request: dict[str, Any] = {}

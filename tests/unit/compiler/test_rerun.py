@@ -337,10 +337,23 @@ def test_a_loop_is_reused_with_what_it_collected(hook: VertexPipelineHook, tmp_p
     assert set(rig.job.iterations("each")) == {0, 1, 2}
 
 
-def test_a_loop_whose_values_are_collected_runs_again_whole(hook: VertexPipelineHook, tmp_path: Path) -> None:
+def test_what_two_jobs_collected_is_joined(hook: VertexPipelineHook, tmp_path: Path) -> None:
     rig = Rig(hook, tmp_path, collected, **items(3))
     rig.first("each-1")
-    assert rig.second() == {"each-0", "each-1", "each-2", "sum"}
+    assert rig.second("sum") == {"each-1", "sum"}
+    assert set(rig.again.reused) == {"beside"}
+    assert rig.again.iterations == {"each": (0, 2)}
+    assert rig.second() == {"sum"}
+    assert set(rig.again.reused) == {"beside", "each"}
+    assert rig.value("sum") == ["sum", [["each-0"], ["each-1"], ["each-2"]]]
+
+
+def test_lists_are_joined_through_several_reruns(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    rig = Rig(hook, tmp_path, collected, **items(3))
+    rig.first("each-0", "each-2")
+    assert rig.second("each-0") == {"each-0", "each-2"}
+    assert rig.second() == {"each-0", "sum"}
+    assert rig.again.iterations == {"each": (1, 2)}
     assert rig.value("sum") == ["sum", [["each-0"], ["each-1"], ["each-2"]]]
 
 
@@ -378,7 +391,7 @@ def test_only_failed_iterations_run_again(hook: VertexPipelineHook, tmp_path: Pa
     assert {index: rig.value("each", index) for index in range(4)} == {n: [f"each-{n}"] for n in range(4)}
 
 
-def test_a_loop_that_a_later_version_collects_is_read_from_both_jobs(
+def test_a_loop_that_a_later_version_collects_is_another_one(
     hook: VertexPipelineHook, tmp_path: Path
 ) -> None:
     def fill(at: str) -> None:
@@ -387,7 +400,7 @@ def test_a_loop_that_a_later_version_collects_is_read_from_both_jobs(
     rig = Rig(hook, tmp_path, fill, **items(3))
     rig.first("each-1")
     assert rig.second("after") == {"each-1", "after"}
-    # A loop that hands out what it collects is another one; so it is not mistaken for the old.
+    # A loop that hands out what it collects is another one.
     rig.spec, _ = rig.compiled(collected)
     assert rig.second() == {"each-0", "each-1", "each-2", "sum", "beside"}
 
@@ -527,7 +540,11 @@ def test_no_guess_of_the_emulator_matters(
             rig = Rig(VertexPipelineHook(), tmp_path / str(choice), everything, **items(2))
             assert rig.first("b") == {"a", "choose", "left", "join", "each-0", "each-1", "b", "bad"}
             assert rig.second() == {"b", "end"}
-            assert rig.value("end") == ["end", ["join", ["left", ["a"]], None], ["b", [["each-0"], ["each-1"]]]]
+            assert rig.value("end") == [
+                "end",
+                ["join", ["left", ["a"]], None],
+                ["b", [["each-0"], ["each-1"]]],
+            ]
             assert rig.value("a") == ["a"]
 
 
