@@ -36,6 +36,10 @@ what they were. If others take what it collects, a small task, ``reused-<loop>-<
 both jobs; it runs on a plain machine. A loop runs again as a whole where that cannot be done: where others
 take artifacts, where the pipeline itself hands a list out, where an iteration that succeeded left no value.
 
+**What no spec tells** is not looked at: the job's own settings (service account, network, ...), what has
+become of an image under the same tag, and whether the files still exist that outputs are addresses of. Nor is
+a job that succeeded treated otherwise: of that, a plain job is the new run.
+
 **Chains.** The request of a rerun holds a note (:mod:`airflow_vertex_provider.reuse`), so it can be given as
 the earlier request of the next rerun as the API returns it; no full spec has to be kept. Only the snapshot
 must be the merged one, of :func:`airflow_vertex_provider.reuse.merged`.
@@ -45,7 +49,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +94,7 @@ def rerun(
     earlier: JobSnapshot,
     *,
     needs: Mapping[str, Sequence[str]] | None = None,
+    again: Collection[str] = (),
 ) -> Rerun:
     """Return the job that runs again what failed in an earlier one. Runs at submit, in the worker.
 
@@ -101,8 +106,10 @@ def rerun(
     :param earlier: how the earlier job ended; merged with what it took over, if it was a rerun itself.
     :param needs: name of a task in the service to those of its setup tasks, see :func:`setups_of`. Those of
         an exit task the spec tells.
+    :param again: what the service calls tasks that are to run again though they succeeded.
     """
-    return _Decision(spec, values, earlier_spec, earlier_values, earlier, needs or {}).result()
+    decision = _Decision(spec, values, earlier_spec, earlier_values, earlier, needs or {}, again)
+    return decision.result()
 
 
 def setups_of(graph: Graph) -> dict[str, list[str]]:
@@ -131,7 +138,9 @@ class _Decision:
         earlier_values: Mapping[str, Any],
         earlier: JobSnapshot,
         needs: Mapping[str, Sequence[str]],
+        again: Collection[str],
     ) -> None:
+        self._again = frozenset(again)
         self._spec, self._values, self._earlier_values = spec, values, earlier_values
         self._earlier = earlier
         self._units = units_of(spec)
@@ -210,6 +219,8 @@ class _Decision:
         changed = self._changed(unit)
         if changed:
             return changed
+        if not self._again.isdisjoint(unit.names):
+            return "it is asked for"
         if unit.of_the_job:
             return "it depends on the job that it runs in"
         if unit.given_artifact:
@@ -268,7 +279,9 @@ class _Decision:
 
     def _paths_needed(self, needs: Mapping[str, Sequence[str]]) -> dict[str, list[tuple[str, str]]]:
         """Return, for units that run again with others, those with the words for it."""
+        # What runs inside a component of KFP may be called like a task of the group.
         by_name = {name: path for path, unit in self._units.items() for name in unit.names}
+        by_name |= {unit.title: path for path, unit in self._units.items()}
         found: dict[str, list[tuple[str, str]]] = {}
         for name, setups in sorted(needs.items()):
             for setup in setups:
@@ -309,9 +322,11 @@ class _Decision:
         """Return which part of a loop has to run again; ``None`` for all or nothing of it."""
         if unit.path not in self._why or "parameterIterator" not in unit.task:
             return None
-        if self._changed(unit) or unit.of_the_job or any(above in self._why for above in unit.follows):
+        if self._changed(unit) or unit.of_the_job or not self._again.isdisjoint(unit.names):
             return None
-        if any(path in self._why for path, _ in self._needs.get(unit.path, ())):
+        if any(above in self._why for above in unit.follows) or any(
+            path in self._why for path, _ in self._needs.get(unit.path, ())
+        ):
             return None
         items = self._items(unit)
         numbers = _numbers(items)

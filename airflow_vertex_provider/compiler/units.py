@@ -126,7 +126,7 @@ def _plain(data: Any, *, literal: bool) -> Any:
 
 def digest_of(data: Any) -> str:
     """Return a short digest of plain data: it tells changes, nobody forges it."""
-    return hashlib.sha256(_text(data).encode()).hexdigest()[:20]
+    return hashlib.sha256(_text(data).encode()).hexdigest()[:16]
 
 
 def _text(data: Any) -> str:

@@ -2,7 +2,7 @@
 # mypy: disable-error-code="untyped-decorator,valid-type,no-untyped-def"
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from kfp import compiler, dsl
@@ -121,6 +121,49 @@ def of_the_job(at: str, job: str, result: dsl.OutputPath(str)):
     )
 
 
+@dsl.container_component
+def told(at: str):
+    return dsl.ContainerSpec(image="alpine", command=["sh", "-ec"], args=['printf x > "$0/told"', at])
+
+
+def compiled(pipeline: Any, folder: Path) -> Any:
+    path = folder / "kfp.yaml"
+    compiler.Compiler().compile(pipeline, str(path))
+    return yaml.safe_load(path.read_text())
+
+
+def with_outputs(folder: Path) -> Any:
+    """Compile a pipeline of kfp's that hands out a value and an artifact of each of its tasks."""
+
+    class Outputs(NamedTuple):
+        data: dsl.Dataset
+        size: int
+        result: str
+
+    @dsl.pipeline(name="d-g")
+    def pipeline(at: str) -> Outputs:
+        written = write(at=at)
+        size = written.outputs["size"]
+        result = read(at=at, data=written.outputs["data"], size=size).outputs["result"]
+        return Outputs(data=written.outputs["data"], size=size, result=result)
+
+    return compiled(pipeline, folder)
+
+
+def with_exit_handler(folder: Path) -> Any:
+    """Compile a pipeline of kfp's with an exit task, and a task before what that is there for."""
+
+    @dsl.pipeline(name="d-g")
+    def pipeline(at: str) -> None:
+        before = write(at=at)
+        last = told(at=at).set_caching_options(False)
+        with dsl.ExitHandler(last):
+            made = every_type(at=at).after(before)
+            read(at=at, data=before.outputs["data"], size=before.outputs["size"]).after(made)
+
+    return compiled(pipeline, folder)
+
+
 def importing(folder: Path) -> Any:
     """Compile a pipeline that takes an artifact by its address; return the spec as data."""
 
@@ -131,9 +174,7 @@ def importing(folder: Path) -> Any:
         )
         read(at="x", data=found.output, size=3)
 
-    path = folder / "kfp.yaml"
-    compiler.Compiler().compile(pipeline, str(path))
-    return yaml.safe_load(path.read_text())
+    return compiled(pipeline, folder)
 
 
 def make(at: str, data: Output[Dataset]) -> None:

@@ -61,7 +61,7 @@ Fill = Callable[[Any], object]
 class Rig:
     """A group in a folder of its own.
 
-    :param fill: fills the group; takes the folder in which traces are left.
+    :param fill: fills the group; takes the folder in which traces are left. Or the spec itself.
     :param settings: of the group; :param values: run parameters.
     """
 
@@ -69,13 +69,17 @@ class Rig:
         self,
         hook: VertexPipelineHook,
         path: Path,
-        fill: Fill,
+        fill: Fill | Mapping[str, Any],
         settings: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> None:
         self.hook, self.path, self.settings = hook, path, settings or {}
         path.mkdir(exist_ok=True)
-        self.spec, self.needs = self.compiled(fill)
+        self.needs: dict[str, list[str]] = {}
+        if isinstance(fill, Mapping):
+            self.spec = dict(fill)
+        else:
+            self.spec, self.needs = self.compiled(fill)
         inputs = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
         self.values: dict[str, Any] = {name: value for name, value in values.items() if name in inputs}
         self.count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from airflow.sdk import task
 
 from airflow_vertex_provider import VertexComponentOperator
+from airflow_vertex_provider.compiler import dump_spec
+from airflow_vertex_provider.compiler.recorded import UNREADABLE, typed
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.snapshot import JobSnapshot
 from tests.unit.compiler import rerun_components as components
 from tests.unit.compiler.reruns import MACHINE, Rig, member
 
@@ -143,3 +147,123 @@ def test_an_importer_is_what_kfp_compiles(hook: VertexPipelineHook, tmp_path: Pa
     assert {**executor, "metadata": expected["metadata"]} == expected
     taken = ours["read"]["inputs"]["artifacts"]["data"]["taskOutputArtifact"]
     assert taken == {"outputArtifactKey": "artifact", "producerTask": "reused-write-data"}
+
+
+def test_outputs_of_the_pipeline_itself(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    rig = Rig(hook, tmp_path / "traces", components.with_outputs(tmp_path), at=str(tmp_path / "traces"))
+    rig.first("read")
+    assert rig.second() == {"read"}
+    root = rig.again.spec["root"]
+    assert set(root["outputDefinitions"]["parameters"]) == {"result"}
+    assert set(root["outputDefinitions"]["artifacts"]) == {"data"}
+    selectors = root["dag"]["outputs"]["artifacts"]["data"]["artifactSelectors"]
+    assert selectors == [{"producerSubtask": "reused-write-data", "outputArtifactKey": "artifact"}]
+
+
+def test_an_exit_handler_of_kfp(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    traces = tmp_path / "traces"
+    rig = Rig(hook, traces, components.with_exit_handler(tmp_path), at=str(traces))
+    rig.first("read")
+    assert rig.second("read") == {"read", "told"}
+    assert rig.again.reused == ("every-type", "write")
+    assert rig.second() == {"read", "told"}
+    entry = rig.job.task("read")
+    assert entry is not None
+    assert entry.outputs == {"result": "abc/3"}
+
+
+def test_google_s_sdk_takes_what_is_left(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+    from google.protobuf import json_format
+
+    rig = Rig(hook, tmp_path, written_and_read)
+    rig.first("read")
+    again = rig.rerun()
+    path = tmp_path / "spec.json"
+    path.write_text(dump_spec(again.spec))
+    job = aiplatform.PipelineJob(
+        display_name="group",
+        template_path=str(path),
+        parameter_values=again.parameter_values,
+        pipeline_root="gs://bucket/root",
+        project="acme",
+        location="europe-west4",
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+    )
+    assert json_format.MessageToDict(job._gca_resource._pb)["pipelineSpec"] == again.spec
+
+
+# What cannot be given again
+
+
+def without(rig: Rig, name: str, output: str, **instead: Any) -> JobSnapshot:
+    """Return the job as if a task had not left an output, or another one."""
+    return replace(
+        rig.job,
+        entries=tuple(
+            replace(
+                entry,
+                outputs={key: value for key, value in entry.outputs.items() if key != output} | instead,
+            )
+            if entry.name == name
+            else entry
+            for entry in rig.job.entries
+        ),
+    )
+
+
+def test_a_task_runs_again_whose_outputs_cannot_be_given(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    rig = Rig(hook, tmp_path, written_and_read)
+    rig.first("read")
+    artifact = {"uri": "gs://bucket/x", "type": "system.Dataset", "metadata": {}}
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("data", {}),
+        ("data", {"data": {**artifact, "uri": ""}}),
+        ("data", {"data": [artifact, artifact]}),
+        ("data", {"data": {**artifact, "metadata": {"a": ["{{$.pipeline_job_name}}"]}}}),
+        ("size", {}),
+        ("size", {"size": "many"}),
+        ("size", {"size": 2.5}),
+        ("note", {"note": ["a"]}),
+    ]
+    for output, instead in cases:
+        again = rig.rerun(earlier=without(rig, "write", output, **instead))
+        assert again.reused == ()
+        assert again.reasons == {"write": f"its output {output!r} cannot be taken from the earlier job"}
+    # What is recorded in another form is the same value.
+    for size in (3.0, "3"):
+        again = rig.rerun(earlier=without(rig, "write", "size", size=size))
+        assert again.parameter_values["reused_write_size"] == 3
+    again = rig.rerun(again=["write"])
+    assert again.reasons == {"write": "it is asked for"}
+
+
+def test_an_output_that_nobody_takes_may_be_missing(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    rig = Rig(hook, tmp_path, written_and_read)
+    rig.first("end")
+    assert rig.rerun(earlier=without(rig, "write", "data")).reused == ("read", "write")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("STRING", "3", "3"),
+        ("STRING", 3.0, UNREADABLE),
+        ("NUMBER_INTEGER", 3.0, 3),
+        ("NUMBER_INTEGER", True, UNREADABLE),
+        ("NUMBER_DOUBLE", 3.0, 3),
+        ("NUMBER_DOUBLE", "0.5", 0.5),
+        ("BOOLEAN", "true", True),
+        ("BOOLEAN", 1.0, UNREADABLE),
+        ("LIST", '[1, "a"]', [1, "a"]),
+        ("LIST", [1.0, {"a": 2.0}], [1, {"a": 2}]),
+        ("LIST", "{}", UNREADABLE),
+        ("LIST", "no JSON", UNREADABLE),
+        ("STRUCT", {"a": [1.5]}, {"a": [1.5]}),
+        ("STRUCT", '"text"', UNREADABLE),
+    ],
+)
+def test_recorded_values_get_their_type_back(kind: str, value: Any, expected: Any) -> None:
+    found = typed(kind, value)
+    assert found is expected if expected is UNREADABLE else (found, type(found)) == (expected, type(expected))
