@@ -12,6 +12,7 @@ from airflow.sdk import task, task_group
 from airflow_vertex_provider.emulator import VertexEmulator
 from airflow_vertex_provider.emulator.guesses import GUESSES
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.outputs import read_value
 from tests.support.processes import wait_until
 from tests.unit.compiler.reruns import MACHINE, Rig, member, skipping, work
 from tests.unit.emulated import LOCATION, ROOT
@@ -92,6 +93,23 @@ def test_nested_groups(hook: VertexPipelineHook, tmp_path: Path) -> None:
     rig.first("inner-two")
     assert rig.second() == {"inner-two", "end"}
     assert rig.value("end") == ["end", ["inner-two", ["inner-one", ["outer-start"]]]]
+
+
+def test_large_values_stay_in_their_files(hook: VertexPipelineHook, tmp_path: Path) -> None:
+    @task
+    def large() -> str:
+        return "é" * 300_000
+
+    def fill(at: str) -> None:
+        member("b")(at, "b", large())
+
+    rig = Rig(hook, tmp_path, fill)
+    rig.first("b")
+    assert rig.second() == {"b"}
+    assert len(rig.again.parameter_values["reused_large_Output"]) < 500
+    entry = rig.job.task("b")
+    assert entry is not None
+    assert read_value(str(entry.outputs["Output"]), hook.read_gcs) == ["b", "é" * 300_000]
 
 
 def test_a_chain_of_reruns_needs_only_what_the_jobs_hold(hook: VertexPipelineHook, tmp_path: Path) -> None:
