@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from airflow_vertex_provider.states import (
     SUCCESSFUL_PIPELINE_STATES,
@@ -28,6 +29,9 @@ from airflow_vertex_provider.states import (
     PipelineState,
     TaskState,
 )
+
+if TYPE_CHECKING:
+    from airflow_vertex_provider.reuse import Note
 
 #: The input of every task in a loop that holds the number of its iteration.
 INDEX_INPUT = "item_index"
@@ -99,6 +103,7 @@ class JobSnapshot:
     :param state_text: the state as reported.
     :param error: the service's error text, empty if there is none.
     :param service_account: the account that the job runs as.
+    :param note: what the job takes over from an earlier one, see :mod:`airflow_vertex_provider.reuse`.
     :param output_directory: the ``gs://`` folder that the job's own folder is made in.
     :param entries: what the service lists, without the root entry, with every iteration's ``index``; see
         :func:`with_indexes`.
@@ -118,6 +123,7 @@ class JobSnapshot:
     end_time: datetime | None = None
     service_account: str = ""
     output_directory: str = ""
+    note: Note | None = None
 
     @property
     def done(self) -> bool:

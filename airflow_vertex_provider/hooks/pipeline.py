@@ -32,9 +32,11 @@ from airflow_vertex_provider.hooks.fields import (
     GOOGLE_TYPE,
     HIDDEN_FIELDS,
 )
+from airflow_vertex_provider.hooks.requests import request_of
 from airflow_vertex_provider.hooks.snapshots import listed_job, snapshot_of
 from airflow_vertex_provider.job_names import location_of
 from airflow_vertex_provider.links.console import ConsoleUrls
+from airflow_vertex_provider.reuse import merged
 from airflow_vertex_provider.settings.connection import ConnectionSettings
 from airflow_vertex_provider.snapshot import JobSnapshot, ListedJob
 from airflow_vertex_provider.states import TERMINAL_PIPELINE_STATES, pipeline_state
@@ -117,6 +119,8 @@ class VertexPipelineHook(GoogleBaseHook):
             self.impersonation_chain = chain
         self._project_id = project_id
         self._clients: dict[str, PipelineServiceClient] = {}
+        #: Jobs that have ended and that others take tasks over from.
+        self._ended: dict[str, JobSnapshot] = {}
 
     @cached_property
     def project(self) -> str:
@@ -232,8 +236,21 @@ class VertexPipelineHook(GoogleBaseHook):
 
         return self._call(f"create pipeline job {job_id!r} in {parent}", create)
 
-    def get_job(self, name: str, *, once: bool = False) -> JobSnapshot:
-        """Read one job with its tasks. Runs on a worker or in a thread of the triggerer.
+    def get_job(self, name: str) -> JobSnapshot:
+        """Read one job with its tasks, and those that it takes over from earlier jobs. Runs on a worker.
+
+        :param name: full resource name of the job.
+        :raises VertexApiError: there is no such job, or it may not be read.
+        """
+        job = self.look(name, once=False)
+        if job.note is None:
+            return job
+        if job.note.job not in self._ended:
+            self._ended[job.note.job] = self.get_job(job.note.job)
+        return merged(job, job.note, self._ended[job.note.job])
+
+    def look(self, name: str, *, once: bool = True) -> JobSnapshot:
+        """Read one job with its own tasks alone. Runs on a worker or in a thread of the triggerer.
 
         :param name: full resource name of the job.
         :param once: make one call and no more, for those who count their calls.
@@ -246,6 +263,20 @@ class VertexPipelineHook(GoogleBaseHook):
             once=once,
         )
         return snapshot_of(job, self.urls)
+
+    def read_request(self, name: str) -> dict[str, Any]:
+        """Read what a job was asked for. Runs on a worker.
+
+        :param name: full resource name of the job.
+        :return: the PipelineJob in its JSON form (snake_case keys), as :meth:`create_job` takes it: without
+            what the service itself adds, other than defaults such as the service account.
+        :raises VertexApiError: there is no such job, or it may not be read.
+        """
+        client = self.client(location_of(name))
+        job = self._call(
+            f"read pipeline job {name!r}", lambda: client.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+        )
+        return request_of(job)
 
     def list_changes(
         self, parent: str, since: datetime, *, label: str = "", page_token: str = ""

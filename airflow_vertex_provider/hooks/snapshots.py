@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_vertex_provider.reuse import NOTE_PARAMETER, note_of
 from airflow_vertex_provider.snapshot import (
     JobSnapshot,
     ListedJob,
@@ -57,6 +58,7 @@ def snapshot_of(job: PipelineJob, urls: Urls) -> JobSnapshot:
         end_time=_time(message, "end_time"),
         service_account=message.service_account,
         output_directory=message.runtime_config.gcs_output_directory,
+        note=note_of(_texts(message.runtime_config.parameter_values)),
     )
 
 
@@ -138,6 +140,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, struct_pb2.Struct | struct_pb2.ListValue):
         return json_format.MessageToDict(value)
     return value
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return those run parameters that are texts and may be a note."""
+    names = [name for name in values if name.startswith(NOTE_PARAMETER)]
+    return {name: values[name].string_value for name in names}
 
 
 def _enum_text(message: Any, name: str) -> str:

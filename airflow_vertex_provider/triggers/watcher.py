@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_vertex_provider import metrics
 from airflow_vertex_provider.exceptions import VertexApiError, VertexProviderError
 from airflow_vertex_provider.job_names import JobName
+from airflow_vertex_provider.reuse import merged
 from airflow_vertex_provider.triggers.budget import ReadBudget
 from airflow_vertex_provider.triggers.identity import Identity, in_thread
 
@@ -115,6 +116,8 @@ class Watcher:
         self._list_refused = False
         self._trusts_list = True
         self._cursor: datetime | None = None
+        #: Jobs that have ended and that others take tasks over from.
+        self._ended: dict[str, JobSnapshot] = {}
 
     # What triggers use
 
@@ -300,9 +303,8 @@ class Watcher:
             ) from error
 
     async def _look(self, job: _Job, hook: VertexPipelineHook) -> None:
-        metrics.count("api_reads")
         try:
-            snapshot = await in_thread(functools.partial(hook.get_job, job.name, once=True))
+            snapshot = await self._read(job.name, hook)
         except VertexApiError as error:
             if error.transient:
                 raise
@@ -325,6 +327,19 @@ class Watcher:
                 and self._lists([*self._jobs.values()])
             ):
                 self._trusts_list = False
+
+    async def _read(self, name: str, hook: VertexPipelineHook) -> JobSnapshot:
+        """Read a job, and once each of those that it takes over tasks from."""
+        metrics.count("api_reads")
+        snapshot = await in_thread(functools.partial(hook.look, name))
+        if snapshot.note is None:
+            return snapshot
+        earlier = snapshot.note.job
+        if earlier not in self._ended:
+            assert self._budget is not None
+            await self._budget.take()
+            self._ended[earlier] = await self._read(earlier, hook)
+        return merged(snapshot, snapshot.note, self._ended[earlier])
 
     async def _list(self, hook: VertexPipelineHook) -> None:
         """Find out which jobs changed since the last list."""
