@@ -57,6 +57,7 @@ from airflow_vertex_provider.compiler.pruning import Part, Pruning
 from airflow_vertex_provider.compiler.recorded import ABSENT, UNREADABLE, Recorded
 from airflow_vertex_provider.compiler.units import Take, Unit, units_of, whole
 from airflow_vertex_provider.graph.model import Graph
+from airflow_vertex_provider.graph.order import ordered
 from airflow_vertex_provider.reuse import NOTE_PARAMETER, Note, note_of
 from airflow_vertex_provider.settings import TaskSettings
 from airflow_vertex_provider.snapshot import JobSnapshot
@@ -113,17 +114,30 @@ def rerun(
 
 
 def setups_of(graph: Graph) -> dict[str, list[str]]:
-    """Return, for each task that has setup tasks, what the service calls it and them. Runs at submit.
+    """Return, for each task that needs setup tasks, what the service calls it and them. Runs at submit.
 
-    A teardown needs the setups that it looks at.
+    Those are what Airflow clears with it: the setups above it whose teardown stands below it, or is the task
+    itself, and those that have no teardown.
     """
     tasks = {task.id: task for task in graph.tasks}
-    found = {}
+    if not any(task.setup for task in graph.tasks):
+        return {}
+    above: dict[str, set[str]] = {}
+    for task_id in ordered(tasks, lambda one: tasks[one].upstream):
+        direct = tasks[task_id].upstream
+        above[task_id] = set(direct).union(*(above[one] for one in direct))
+    teardowns = {
+        setup.id: [task.id for task in graph.tasks if task.teardown and setup.id in task.upstream]
+        for setup in graph.tasks
+        if setup.setup
+    }
+    found: dict[str, list[str]] = {}
     for task in graph.tasks:
-        above = [one for one in task.upstream if task.teardown and tasks[one].setup]
-        setups = [tasks[one].title for one in dict.fromkeys([*task.setups, *above])]
-        if setups:
-            found[task.title] = setups
+        for setup, ends in teardowns.items():
+            if setup not in above[task.id]:
+                continue
+            if not ends or any(end == task.id or task.id in above[end] for end in ends):
+                found.setdefault(task.title, []).append(tasks[setup].title)
     return found
 
 

@@ -75,7 +75,7 @@ class Drawn:
     def may_run(self, failed: list[str]) -> set[str]:
         """Return the names of the tasks that may run again: what failed, its setup, and what follows."""
         found = {name.partition("-")[0] for name in failed}
-        if self.setup and (self.teardown or any(self.follows(name, self.setup) for name in found)):
+        if self.setup and (self.teardown or any(self.follows(name, self.setup) for name in self.names)):
             found.add(self.setup)
         for name in self.names:
             if found & set(self.above[name]):
