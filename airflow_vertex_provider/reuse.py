@@ -3,7 +3,7 @@
 A job that runs again only part of a group holds only that part, and a note of the rest: a run parameter that
 nothing takes. The note names the earlier job, so whoever has a job's request can find all jobs it stands on;
 and it holds a digest of every task, also of those left out, so that a third job is worked out from the second
-without the first one's spec. See :mod:`airflow_vertex_provider.compiler.rerun`.
+without the first one's spec. See :mod:`airflow_vertex_provider.reruns.decision`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Note:
 
     :param job: resource name of the earlier job.
     :param digests: path to digest of every unit of the whole pipeline, see
-        :func:`~airflow_vertex_provider.compiler.units.units_of`.
+        :func:`~airflow_vertex_provider.reruns.units.units_of`.
     :param reused: what the service calls the units that are left out.
     :param iterations: what the service calls a loop to the numbers of its iterations that are left out.
     """

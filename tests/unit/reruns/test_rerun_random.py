@@ -10,7 +10,7 @@ import pytest
 
 from airflow_vertex_provider.exceptions import VertexGroupError
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
-from tests.unit.compiler.reruns import MACHINE, Rig, member
+from tests.unit.reruns.reruns import MACHINE, Rig, member
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 What succeeded in the earlier job is left out of the next one's spec, so no machine is started for it and no
 cache is asked; whoever needs its outputs is given the recorded ones. A unit (see
-:mod:`~airflow_vertex_provider.compiler.units`: a task of the root DAG, or of the root's exit handler) is
+:mod:`~airflow_vertex_provider.reruns.units`: a task of the root DAG, or of the root's exit handler) is
 reused if all of this holds:
 
 - its entry is SUCCEEDED or SKIPPED (a cache hit), and so is all that is in it, conditions that were false
@@ -53,11 +53,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_vertex_provider.compiler.pruning import Part, Pruning
-from airflow_vertex_provider.compiler.recorded import ABSENT, UNREADABLE, Recorded
-from airflow_vertex_provider.compiler.units import Take, Unit, units_of, whole
 from airflow_vertex_provider.graph.model import Graph
 from airflow_vertex_provider.graph.order import ordered
+from airflow_vertex_provider.reruns.pruning import Part, Pruning
+from airflow_vertex_provider.reruns.recorded import ABSENT, UNREADABLE, Recorded
+from airflow_vertex_provider.reruns.units import Take, Unit, units_of, whole
 from airflow_vertex_provider.reuse import NOTE_PARAMETER, Note, note_of
 from airflow_vertex_provider.settings import TaskSettings
 from airflow_vertex_provider.snapshot import JobSnapshot

@@ -14,8 +14,8 @@ from airflow_vertex_provider.emulator.guesses import GUESSES
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
 from airflow_vertex_provider.outputs import read_value
 from tests.support.processes import wait_until
-from tests.unit.compiler.reruns import MACHINE, Rig, member, skipping, work
 from tests.unit.emulated import LOCATION, ROOT
+from tests.unit.reruns.reruns import MACHINE, Rig, member, skipping, work
 
 # Structure
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_vertex_provider.compiler.recorded import ABSENT, Recorded
-from airflow_vertex_provider.compiler.units import Unit, title_of
+from airflow_vertex_provider.reruns.recorded import ABSENT, Recorded
+from airflow_vertex_provider.reruns.units import Unit, title_of
 
 #: What kfp calls the output of an importer, and its input.
 _ARTIFACT, _URI = "artifact", "uri"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_vertex_provider.compiler.units import Unit, title_of, whole
+from airflow_vertex_provider.reruns.units import Unit, title_of, whole
 from airflow_vertex_provider.reuse import children_of, inside, number_of, top_entries
 from airflow_vertex_provider.snapshot import JobSnapshot, TaskSnapshot
 from airflow_vertex_provider.states import SUCCESSFUL_TASK_STATES, TaskState

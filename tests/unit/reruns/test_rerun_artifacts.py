@@ -12,11 +12,11 @@ from airflow.sdk import task
 
 from airflow_vertex_provider import VertexComponentOperator
 from airflow_vertex_provider.compiler import dump_spec
-from airflow_vertex_provider.compiler.recorded import UNREADABLE, typed
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
+from airflow_vertex_provider.reruns.recorded import UNREADABLE, typed
 from airflow_vertex_provider.snapshot import JobSnapshot
-from tests.unit.compiler import rerun_components as components
-from tests.unit.compiler.reruns import MACHINE, Rig, member
+from tests.unit.reruns import rerun_components as components
+from tests.unit.reruns.reruns import MACHINE, Rig, member
 
 
 def component(name: str, kind: Any, **arguments: Any) -> Any:
