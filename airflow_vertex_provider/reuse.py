@@ -51,6 +51,14 @@ def note_of(values: Mapping[str, Any]) -> Note | None:
 
     :param values: ``runtime_config.parameter_values`` of the job.
     """
+    return found_note(values)[1]
+
+
+def found_note(values: Mapping[str, Any]) -> tuple[str, Note | None]:
+    """Return the name of the run parameter that holds the note, and the note; empty and ``None`` if none does.
+
+    :param values: see :func:`note_of`.
+    """
     for name in sorted(values):
         if not _NOTE_NAME.fullmatch(name) or not isinstance(values[name], str):
             continue
@@ -60,8 +68,8 @@ def note_of(values: Mapping[str, Any]) -> Note | None:
             continue
         if isinstance(data, dict) and data.pop("version", None) == _VERSION:
             iterations = {loop: tuple(numbers) for loop, numbers in data["iterations"].items()}
-            return Note(data["job"], data["digests"], tuple(data["reused"]), iterations)
-    return None
+            return name, Note(data["job"], data["digests"], tuple(data["reused"]), iterations)
+    return "", None
 
 
 def top_entries(entries: Iterable[TaskSnapshot]) -> dict[str, list[TaskSnapshot]]:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from airflow_vertex_provider.job_names import ATTEMPT_LABEL, RETRIES_LABEL
 from airflow_vertex_provider.states import (
     SUCCESSFUL_PIPELINE_STATES,
     SUCCESSFUL_TASK_STATES,
@@ -134,6 +135,18 @@ class JobSnapshot:
     def succeeded(self) -> bool:
         """Whether every task that should run ran well."""
         return self.state in SUCCESSFUL_PIPELINE_STATES
+
+    @property
+    def retries_left(self) -> int:
+        """How often the group is tried again by itself if this attempt fails; a cancelled one is not."""
+        left = self.labels.get(RETRIES_LABEL, "0")
+        return int(left) if left.isdigit() and self.state is not PipelineState.CANCELLED else 0
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt, counted from 1; 0 if the job is none of a group's."""
+        number = self.labels.get(ATTEMPT_LABEL, "0")
+        return int(number) if number.isdigit() else 0
 
     @cached_property
     def _by_name(self) -> Mapping[str, Mapping[int | None, TaskSnapshot]]:

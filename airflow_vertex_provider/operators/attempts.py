@@ -27,15 +27,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.exceptions import VertexSubmissionError
+from airflow_vertex_provider.job_names import ATTEMPT_LABEL, FINGERPRINT_LABEL, MAX_TRIES_LABEL
 from airflow_vertex_provider.states import PipelineState
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
     from airflow_vertex_provider.snapshot import JobSnapshot
-
-ATTEMPT_LABEL = "airflow_attempt"
-MAX_TRIES_LABEL = "airflow_max_tries"
-FINGERPRINT_LABEL = "airflow_fingerprint"
 
 #: The clocks of Airflow and of the service may differ by this much.
 CLOCK_SKEW = timedelta(minutes=5)

@@ -50,7 +50,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_vertex_provider.graph.model import Graph
@@ -58,10 +58,11 @@ from airflow_vertex_provider.graph.order import ordered
 from airflow_vertex_provider.reruns.pruning import Part, Pruning
 from airflow_vertex_provider.reruns.recorded import ABSENT, UNREADABLE, Recorded
 from airflow_vertex_provider.reruns.units import Take, Unit, units_of, whole
-from airflow_vertex_provider.reuse import NOTE_PARAMETER, Note, note_of
+from airflow_vertex_provider.reuse import NOTE_PARAMETER, Note, found_note, note_of
 from airflow_vertex_provider.settings import TaskSettings
 from airflow_vertex_provider.snapshot import JobSnapshot
 
+NOTE_DESCRIPTION = "What this job takes over from an earlier one"
 _STARTS_NOTHING = "a pipeline has at least one task"
 
 
@@ -141,6 +142,45 @@ def setups_of(graph: Graph) -> dict[str, list[str]]:
     return found
 
 
+def again(
+    spec: Mapping[str, Any],
+    values: Mapping[str, Any],
+    earlier: JobSnapshot,
+    *,
+    needs: Mapping[str, Sequence[str]] | None = None,
+) -> Rerun:
+    """Return the job that runs again what failed in one, worked out from that job alone.
+
+    Its code and settings are what they were, so it may itself hold only part of a pipeline: what it took over
+    is taken over once more. Runs wherever somebody waits for the job.
+
+    :param spec: what the job was asked for; :param values: its run parameters, with its note if it has one.
+    :param earlier: how it ended, merged with what it took over; :param needs: see :func:`rerun`.
+    """
+    name, note = found_note(values)
+    if note is None:
+        return rerun(spec, values, spec, values, earlier, needs=needs)
+    spec, values = copy.deepcopy(dict(spec)), {key: values[key] for key in values if key != name}
+    spec["root"].get("inputDefinitions", {}).get("parameters", {}).pop(name, None)
+    found = rerun(spec, values, spec, values, earlier, needs=needs)
+    _, new = found_note(found.parameter_values)
+    combined = Note(
+        earlier.name,
+        note.digests,
+        (*note.reused, *(new.reused if new else ())),
+        {**note.iterations, **_joined(note.iterations, new.iterations if new else {})},
+    )
+    inputs = found.spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
+    inputs[name] = {"parameterType": "STRING", "description": NOTE_DESCRIPTION}
+    return replace(found, parameter_values={**found.parameter_values, name: combined.to_text()})
+
+
+def _joined(
+    before: Mapping[str, tuple[int, ...]], now: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    return {loop: tuple(sorted({*before.get(loop, ()), *numbers})) for loop, numbers in now.items()}
+
+
 class _Decision:
     """What of one job is reused."""
 
@@ -212,9 +252,7 @@ class _Decision:
             units,
             {self._units[path].title: numbers for path, numbers in partial.items()},
         )
-        pruning.parameter(
-            NOTE_PARAMETER, "STRING", note.to_text(), "What this job takes over from an earlier one"
-        )
+        pruning.parameter(NOTE_PARAMETER, "STRING", note.to_text(), NOTE_DESCRIPTION)
         return Rerun(
             pruning.spec,
             {**self._values, **pruning.values},
