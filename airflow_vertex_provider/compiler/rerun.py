@@ -56,8 +56,6 @@ from typing import Any
 from airflow_vertex_provider.compiler.pruning import Part, Pruning
 from airflow_vertex_provider.compiler.recorded import ABSENT, UNREADABLE, Recorded
 from airflow_vertex_provider.compiler.units import Take, Unit, units_of, whole
-from airflow_vertex_provider.graph.model import Graph
-from airflow_vertex_provider.graph.order import ordered
 from airflow_vertex_provider.reuse import NOTE_PARAMETER, Note, note_of
 from airflow_vertex_provider.settings import TaskSettings
 from airflow_vertex_provider.snapshot import JobSnapshot
@@ -105,40 +103,12 @@ def rerun(
     :param earlier_spec: what the earlier job was asked for, as the API has it; :param earlier_values: its run
         parameters. Of a rerun its own, with their note, or what a plain job would have been asked for.
     :param earlier: how the earlier job ended; merged with what it took over, if it was a rerun itself.
-    :param needs: name of a task in the service to those of its setup tasks, see :func:`setups_of`. Those of
+    :param needs: name of a task in the service to those of its setup tasks, see :func:`~airflow_vertex_provider.graph.setups.setups_of`. Those of
         an exit task the spec tells.
     :param again: what the service calls tasks that are to run again though they succeeded.
     """
     decision = _Decision(spec, values, earlier_spec, earlier_values, earlier, needs or {}, again)
     return decision.result()
-
-
-def setups_of(graph: Graph) -> dict[str, list[str]]:
-    """Return, for each task that needs setup tasks, what the service calls it and them. Runs at submit.
-
-    Those are what Airflow clears with it: the setups above it whose teardown stands below it, or is the task
-    itself, and those that have no teardown.
-    """
-    tasks = {task.id: task for task in graph.tasks}
-    if not any(task.setup for task in graph.tasks):
-        return {}
-    above: dict[str, set[str]] = {}
-    for task_id in ordered(tasks, lambda one: tasks[one].upstream):
-        direct = tasks[task_id].upstream
-        above[task_id] = set(direct).union(*(above[one] for one in direct))
-    teardowns = {
-        setup.id: [task.id for task in graph.tasks if task.teardown and setup.id in task.upstream]
-        for setup in graph.tasks
-        if setup.setup
-    }
-    found: dict[str, list[str]] = {}
-    for task in graph.tasks:
-        for setup, ends in teardowns.items():
-            if setup not in above[task.id]:
-                continue
-            if not ends or any(end == task.id or task.id in above[end] for end in ends):
-                found.setdefault(task.title, []).append(tasks[setup].title)
-    return found
 
 
 class _Decision:
