@@ -103,8 +103,8 @@ def rerun(
     :param earlier_spec: what the earlier job was asked for, as the API has it; :param earlier_values: its run
         parameters. Of a rerun its own, with their note, or what a plain job would have been asked for.
     :param earlier: how the earlier job ended; merged with what it took over, if it was a rerun itself.
-    :param needs: name of a task in the service to those of its setup tasks, see :func:`~airflow_vertex_provider.graph.setups.setups_of`. Those of
-        an exit task the spec tells.
+    :param needs: name of a task in the service to those of its setup tasks, see
+        :func:`~airflow_vertex_provider.graph.setups.setups_of`. Those of an exit task the spec tells.
     :param again: what the service calls tasks that are to run again though they succeeded.
     """
     decision = _Decision(spec, values, earlier_spec, earlier_values, earlier, needs or {}, again)
