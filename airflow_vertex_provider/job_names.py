@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from airflow_vertex_provider.exceptions import VertexConfigurationError
 
-#: Labels of a group's job: the number of the attempt, the ``max_tries`` of the submit task, a digest of what was
-#: asked for, and how often the group may be tried again by itself.
+#: Labels of a group's job: the number of the attempt, the ``max_tries`` of the submit task, a digest of what
+#: was asked for, and how often the group may be tried again by itself.
 ATTEMPT_LABEL = "airflow_attempt"
 MAX_TRIES_LABEL = "airflow_max_tries"
 FINGERPRINT_LABEL = "airflow_fingerprint"

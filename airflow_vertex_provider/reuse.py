@@ -55,7 +55,7 @@ def note_of(values: Mapping[str, Any]) -> Note | None:
 
 
 def found_note(values: Mapping[str, Any]) -> tuple[str, Note | None]:
-    """Return the name of the run parameter that holds the note, and the note; empty and ``None`` if none does.
+    """Return the name of the run parameter that holds the note, and the note; ``None`` if none does.
 
     :param values: see :func:`note_of`.
     """

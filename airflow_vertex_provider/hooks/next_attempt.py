@@ -1,8 +1,8 @@
 """The attempt after a failed one: a job's name in, the job that runs again what failed out.
 
-It is worked out from the job itself, see :mod:`airflow_vertex_provider.reruns`, so whoever waits for a group's
-job can make it, in a triggerer too, where the DAG is not known. Two that make it make the same one: the id is
-that of the next attempt, and a job that is there already is taken.
+It is worked out from the job itself, see :mod:`airflow_vertex_provider.reruns`, so whoever waits for a
+group's job can make it, in a triggerer too, where the DAG is not known. Two that make it make the same one:
+the id is that of the next attempt, and a job that is there already is taken.
 """
 
 from __future__ import annotations
@@ -85,14 +85,17 @@ def told(rerun: Rerun, titles: Mapping[str, str] | None = None) -> list[str]:
     def called(names: Sequence[str]) -> list[str]:
         return [titles[name] for name in names if name in titles] if titles else list(names)
 
-    lines = []
     reused = called(rerun.reused)
-    if reused:
-        lines.append(f"Reused with their recorded outputs, not run again: {', '.join(reused)}")
-    for name, numbers in rerun.iterations.items():
-        for title in called([name]):
-            lines.append(f"Reused of {title}: {', '.join(f'[{number}]' for number in numbers)}")
-    for name, why in rerun.reasons.items():
-        for title in called([name]):
-            lines.append(f"Runs again though it had succeeded: {title}: {why}")
-    return lines
+    return [
+        *([f"Reused with their recorded outputs, not run again: {', '.join(reused)}"] if reused else []),
+        *(
+            f"Reused of {title}: {', '.join(f'[{number}]' for number in numbers)}"
+            for name, numbers in rerun.iterations.items()
+            for title in called([name])
+        ),
+        *(
+            f"Runs again though it had succeeded: {title}: {why}"
+            for name, why in rerun.reasons.items()
+            for title in called([name])
+        ),
+    ]

@@ -53,8 +53,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_vertex_provider.graph.model import Graph
-from airflow_vertex_provider.graph.order import ordered
 from airflow_vertex_provider.reruns.pruning import Part, Pruning
 from airflow_vertex_provider.reruns.recorded import ABSENT, UNREADABLE, Recorded
 from airflow_vertex_provider.reruns.units import Take, Unit, units_of, whole
@@ -106,40 +104,12 @@ def rerun(
     :param earlier_spec: what the earlier job was asked for, as the API has it; :param earlier_values: its run
         parameters. Of a rerun its own, with their note, or what a plain job would have been asked for.
     :param earlier: how the earlier job ended; merged with what it took over, if it was a rerun itself.
-    :param needs: name of a task in the service to those of its setup tasks, see :func:`setups_of`. Those of
-        an exit task the spec tells.
+    :param needs: name of a task in the service to those of its setup tasks, see
+        :func:`~airflow_vertex_provider.graph.setups.setups_of`. Those of an exit task the spec tells.
     :param again: what the service calls tasks that are to run again though they succeeded.
     """
     decision = _Decision(spec, values, earlier_spec, earlier_values, earlier, needs or {}, again)
     return decision.result()
-
-
-def setups_of(graph: Graph) -> dict[str, list[str]]:
-    """Return, for each task that needs setup tasks, what the service calls it and them. Runs at submit.
-
-    Those are what Airflow clears with it: the setups above it whose teardown stands below it, or is the task
-    itself, and those that have no teardown.
-    """
-    tasks = {task.id: task for task in graph.tasks}
-    if not any(task.setup for task in graph.tasks):
-        return {}
-    above: dict[str, set[str]] = {}
-    for task_id in ordered(tasks, lambda one: tasks[one].upstream):
-        direct = tasks[task_id].upstream
-        above[task_id] = set(direct).union(*(above[one] for one in direct))
-    teardowns = {
-        setup.id: [task.id for task in graph.tasks if task.teardown and setup.id in task.upstream]
-        for setup in graph.tasks
-        if setup.setup
-    }
-    found: dict[str, list[str]] = {}
-    for task in graph.tasks:
-        for setup, ends in teardowns.items():
-            if setup not in above[task.id]:
-                continue
-            if not ends or any(end == task.id or task.id in above[end] for end in ends):
-                found.setdefault(task.title, []).append(tasks[setup].title)
-    return found
 
 
 def again(
@@ -164,21 +134,19 @@ def again(
     spec["root"].get("inputDefinitions", {}).get("parameters", {}).pop(name, None)
     found = rerun(spec, values, spec, values, earlier, needs=needs)
     _, new = found_note(found.parameter_values)
+    units, partial = (new.reused, new.iterations) if new else ((), {})
     combined = Note(
         earlier.name,
         note.digests,
-        (*note.reused, *(new.reused if new else ())),
-        {**note.iterations, **_joined(note.iterations, new.iterations if new else {})},
+        (*note.reused, *units),
+        {
+            loop: tuple(sorted({*note.iterations.get(loop, ()), *partial.get(loop, ())}))
+            for loop in sorted({*note.iterations, *partial} - set(units))
+        },
     )
     inputs = found.spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
     inputs[name] = {"parameterType": "STRING", "description": NOTE_DESCRIPTION}
     return replace(found, parameter_values={**found.parameter_values, name: combined.to_text()})
-
-
-def _joined(
-    before: Mapping[str, tuple[int, ...]], now: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[int, ...]]:
-    return {loop: tuple(sorted({*before.get(loop, ()), *numbers})) for loop, numbers in now.items()}
 
 
 class _Decision:

@@ -13,9 +13,10 @@ from airflow.sdk import DAG, task
 from airflow_vertex_provider import VertexTaskGroup, compile_group
 from airflow_vertex_provider.compiler import dump_spec
 from airflow_vertex_provider.graph.model import Graph
+from airflow_vertex_provider.graph.setups import setups_of
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
 from airflow_vertex_provider.outputs import read_value
-from airflow_vertex_provider.reruns.decision import Rerun, rerun, setups_of
+from airflow_vertex_provider.reruns.decision import Rerun, rerun
 from airflow_vertex_provider.reuse import merged, note_of
 from airflow_vertex_provider.snapshot import JobSnapshot
 from tests.support.processes import wait_until
