@@ -16,7 +16,7 @@ from airflow_vertex_provider.graph.model import Graph
 from airflow_vertex_provider.graph.setups import setups_of
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
 from airflow_vertex_provider.outputs import read_value
-from airflow_vertex_provider.reruns.decision import Rerun, rerun
+from airflow_vertex_provider.reruns.decision import Rerun, again, rerun
 from airflow_vertex_provider.reuse import merged, note_of
 from airflow_vertex_provider.snapshot import JobSnapshot
 from tests.support.processes import wait_until
@@ -134,7 +134,7 @@ class Rig:
 
     def ended(self, name: str) -> JobSnapshot:
         def done() -> JobSnapshot | None:
-            job = self.hook.get_job(name)
+            job = self.hook.look(name)
             return job if job.done else None
 
         return wait_until(done, 60, f"{name} to end")
@@ -170,9 +170,25 @@ class Rig:
         assert set(self.again.parameter_values) <= set(inputs)
         return self.again
 
+    def of_itself(self, *fail: str) -> set[str]:
+        """Run again what the last job says itself has to; return what ran, each of it once."""
+        import kfp.components
+
+        config = self.request["runtime_config"]
+        found = again(
+            self.request["pipeline_spec"], config["parameter_values"], self.job, needs=self.needs
+        )
+        kfp.components.load_component_from_text(dump_spec(found.spec))
+        self.again = found
+        return self._run_again(*fail)
+
     def second(self, *fail: str, **changes: Any) -> set[str]:
         """Run again what has to run again; return what ran, each of it once."""
-        again = self.rerun(**changes)
+        self.rerun(**changes)
+        return self._run_again(*fail)
+
+    def _run_again(self, *fail: str) -> set[str]:
+        again = self.again
         self.fail(*fail)
         ran, job = self.submit(again.spec, again.parameter_values)
         self.mend()
