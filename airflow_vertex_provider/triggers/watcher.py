@@ -60,6 +60,7 @@ class _Job:
     :param news: set and replaced whenever there is something new to see.
     :param wanted: a look is due whatever the interval says: the first one, or a list told of a change.
     :param ended: a list told that the job has ended.
+    :param expected: it may not be there yet.
     :param looked: when it was last read, in the loop's time.
     """
 
@@ -71,6 +72,7 @@ class _Job:
     wanted: bool = True
     ended: bool = False
     reading: bool = False
+    expected: bool = False
     looked: float = float("-inf")
     jitter: float = 1.0
 
@@ -84,7 +86,7 @@ class _Job:
 
     def due(self) -> float:
         """Return when the next look is due, in the loop's time."""
-        if self.ended or self.snapshot is None:
+        if self.ended or (self.snapshot is None and not self.expected):
             return float("-inf")
         return self.looked + self.interval * self.jitter
 
@@ -123,7 +125,7 @@ class Watcher:
 
     @classmethod
     async def follow(
-        cls, identity: Identity, job_name: str, *, poll_interval: float
+        cls, identity: Identity, job_name: str, *, poll_interval: float, expected: bool = False
     ) -> AsyncIterator[JobSnapshot]:
         """Yield the job when it is first seen and whenever it has changed. Runs in the triggerer.
 
@@ -131,6 +133,7 @@ class Watcher:
         are logged and waited out, longer each time. Reading stops with the last follower or the job's end.
 
         :param poll_interval: seconds between two looks.
+        :param expected: the job may not be there yet; that is waited out.
         :raises VertexApiError: the job cannot be read and waiting would not help.
         :raises VertexConfigurationError: ``job_name`` names no job.
         """
@@ -141,7 +144,7 @@ class Watcher:
             watcher = cls._running[key] = cls(identity, key[2])
         follower = object()
         try:
-            async for snapshot in watcher._snapshots(job_name, follower, poll_interval):
+            async for snapshot in watcher._snapshots(job_name, follower, poll_interval, expected):
                 yield snapshot
         finally:
             watcher._leave(job_name, follower)
@@ -150,9 +153,10 @@ class Watcher:
                 watcher._stop()
 
     async def _snapshots(
-        self, job_name: str, follower: object, poll_interval: float
+        self, job_name: str, follower: object, poll_interval: float, expected: bool
     ) -> AsyncIterator[JobSnapshot]:
         job = self._jobs.setdefault(job_name, _Job(job_name))
+        job.expected = job.expected or expected
         job.intervals[follower] = poll_interval
         self._wake.set()
         if self._reader is None:
@@ -308,8 +312,9 @@ class Watcher:
         except VertexApiError as error:
             if error.transient:
                 raise
-            job.error = error
-            job.tell()
+            if not (job.expected and error.code == 404):
+                job.error = error
+                job.tell()
             return
         finally:
             job.reading = False
