@@ -338,8 +338,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
             self.log.warning("Pipeline job %s is not there any more", known["job_name"])
             return None
 
-    @staticmethod
-    def _remember(context: Context, name: str) -> None:
+    def _remember(self, context: Context, name: str) -> None:
         """Keep the attempt's job with Airflow, for a try after this one."""
         store = task_store(context)
         if store is not None:
