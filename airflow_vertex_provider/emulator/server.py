@@ -71,6 +71,7 @@ class VertexEmulator:
         ``None`` for a temporary one that is removed at the end.
     :param port: port of 127.0.0.1; 0 takes a free one.
     :param time_scale: factor on the durations that imitate the service; 0 waits for nothing, 1 is real.
+    :param clock_offset: seconds by which its clock is ahead of this machine's, or behind it.
     :param max_processes: task processes at the same time.
     :param term_grace: real seconds between SIGTERM and SIGKILL for a cancelled task.
     :param only_created_buckets: whether a bucket must be created before it exists.
@@ -86,6 +87,7 @@ class VertexEmulator:
         port: int = 0,
         *,
         time_scale: float = 0.0,
+        clock_offset: float = 0.0,
         max_processes: int = 8,
         term_grace: float = 10.0,
         only_created_buckets: bool = False,
@@ -104,7 +106,7 @@ class VertexEmulator:
         self._ids = Ids(seed)
         self._switches = Switches(**switches)
         self.faults = Faults()
-        self.clock = Clock(time_scale)
+        self.clock = Clock(time_scale, clock_offset)
         self._services: Services | None = None
         self._engine: Engine | None = None
         self._app: App | None = None

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import time
 from pathlib import Path
 
 import pytest
-
-from tests.faults.conftest import DAGS, FaultyEmulator
-from tests.support.airflow import AirflowDeployment
-
-sys.path.insert(0, str(DAGS))
 from kill_points import MEMBER_POINTS, SUBMIT_POINTS, WAIT_POINTS
+
+from tests.faults.conftest import FaultyEmulator
+from tests.faults.dags.kill_points import MEMBER_POINTS, SUBMIT_POINTS, WAIT_POINTS
+from tests.support.airflow import AirflowDeployment
 
 pytestmark = pytest.mark.integration
 

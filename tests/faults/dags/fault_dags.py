@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import kill_points
+import kill_points  # type: ignore[import-not-found]
 from airflow.sdk import Asset, dag, task
 
 from airflow_vertex_provider import VertexTaskGroup
@@ -142,7 +142,7 @@ left_running()
 @dag(dag_id="faults_retries", params={"gate": ""}, **MANY)
 def retries() -> None:
     """Be tried again."""
-    gated(retries=1, retry_delay=timedelta(seconds=1))
+    gated(retries=1, retry_delay=timedelta(seconds=5))
 
 
 retries()
