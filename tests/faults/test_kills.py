@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from kill_points import MEMBER_POINTS, SUBMIT_POINTS, WAIT_POINTS
 
 from tests.faults.conftest import FaultyEmulator
 from tests.faults.dags.kill_points import MEMBER_POINTS, SUBMIT_POINTS, WAIT_POINTS
