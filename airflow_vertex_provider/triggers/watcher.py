@@ -42,8 +42,12 @@ log = logging.getLogger(__name__)
 
 #: Longest pause, in seconds, while the service answers with transient errors.
 MAX_BACKOFF = 300.0
-#: Reads a minute up to which jobs are simply read, and what looks at unchanged jobs may take beside a list.
+#: Reads a minute up to which jobs are simply read.
 FEW = 10
+#: Reads a minute for looks at jobs of which a list says nothing.
+SAFETY = 6
+#: Seconds between two lists as part of those between two looks: who has ended is to be read within these.
+LIST_SHARE = 0.5
 #: Calls under way at a time, each with a client of its own.
 LANES = 4
 #: How far a list reaches back behind the latest change it has shown: changes may become visible out of order.
@@ -234,7 +238,7 @@ class Watcher:
         listing = self._lists(free)
         if listing and not self._listing and self._next_list <= now and any(job.snapshot for job in free):
             self._listing = True
-            self._next_list = now + min(job.interval for job in free) * _jitter()
+            self._next_list = now + min(job.interval for job in free) * LIST_SHARE * _jitter()
             return self._list, 0.0
         if wanted:
             # Ended ones and first looks first, then who has waited longest.
@@ -263,7 +267,7 @@ class Watcher:
         """Return the seconds between two looks at jobs that a list says nothing of."""
         assert self._budget is not None
         half = self._budget.per_minute / 2
-        return 60.0 / (min(FEW - 2, half) if self._trusts_list else half)
+        return 60.0 / (min(SAFETY, half) if self._trusts_list else half)
 
     def _take(self, job: _Job) -> Callable[[VertexPipelineHook], Coroutine[Any, Any, None]]:
         job.reading = True
