@@ -539,6 +539,7 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
             return None
         if reached > job.attempt:
             return JobName.parse(job.name).with_attempt(job.attempt + 1)
+        metrics.job_ended(job)
         if retry:
             self.log.warning("%s", outcome.message)
             self.log.info(

@@ -66,7 +66,7 @@ async def _cancel(identity: Identity, job_name: str, log: Any, expected: bool) -
                 log.info("Pipeline job %s had ended already", name)
                 return True
             log.info("Asked Vertex AI to cancel %s", name)
-            metrics.count("cancelled")
+            metrics.count("cancels")
             follow = Watcher.follow(identity, job_name, poll_interval=CANCEL_POLL)
             async with aclosing(follow) as snapshots:  # type: ignore[type-var]
                 async for job in snapshots:

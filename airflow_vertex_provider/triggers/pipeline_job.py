@@ -143,6 +143,7 @@ class VertexPipelineJobTrigger(WaitTrigger):
         if not retry and reached != job.attempt:
             return None
         if retry:
+            metrics.job_ended(job)
             self.log.warning("%s", outcome.message)
             self.log.info(
                 "The group has %d retries left; the next one in %.0f s", job.retries_left, self.retry_delay
@@ -154,6 +155,9 @@ class VertexPipelineJobTrigger(WaitTrigger):
             self.log.info("%s", line)
         metrics.count("submitted" if made.created else "attached")
         return made.name
+
+    def _count(self, job: JobSnapshot) -> None:
+        metrics.job_ended(job)
 
     async def _made(self, name: str, *, retry: bool) -> NextAttempt:
         from airflow_vertex_provider.hooks.next_attempt import next_attempt

@@ -141,9 +141,14 @@ class WaitTrigger(BaseTrigger):
             lived = asyncio.get_running_loop().time() - started
             least, most = SETTLING
             await asyncio.sleep(min(max(self.poll_interval, least), most) - lived)
+        if job is not None and job.done:
+            self._count(job)
         event = await self._end(outcome, job)
         self._ended = True
         yield event
+
+    def _count(self, job: JobSnapshot) -> None:
+        """Note the end of the job among the metrics; for one of those who wait, not for all."""
 
     async def _wait_in_time(self) -> tuple[JobSnapshot | None, Outcome | None]:
         limit = asyncio.timeout(self._seconds_left())
