@@ -495,7 +495,9 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         return job_outcome(job, self.airflow_ids, self.rules)
 
     def xcoms_of(self, outcome: Outcome, job: JobSnapshot | None) -> Mapping[str, Any]:
-        """See :meth:`VertexWaitingOperator.xcoms_of`."""
+        """See :meth:`VertexWaitingOperator.xcoms_of`; the end of the job that was waited for here counts."""
+        if job is not None and job.done:
+            metrics.job_ended(job)
         return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks, self.output_types)
 
     def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
@@ -539,8 +541,8 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
             return None
         if reached > job.attempt:
             return JobName.parse(job.name).with_attempt(job.attempt + 1)
-        metrics.job_ended(job)
         if retry:
+            metrics.job_ended(job)
             self.log.warning("%s", outcome.message)
             self.log.info(
                 "The group has %d retries left; the next one in %.0f s",
