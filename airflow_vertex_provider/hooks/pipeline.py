@@ -378,7 +378,7 @@ class VertexPipelineHook(GoogleBaseHook):
                     raise
                 # An earlier call got through, though its answer did not.
                 return True
-            operation.result(timeout=DELETE_DEADLINE)
+            operation.result(timeout=DELETE_DEADLINE)  # type: ignore[no-untyped-call]
             return True
 
         try:

@@ -91,7 +91,7 @@ def read_template(
     from google.auth.transport.requests import AuthorizedSession
 
     api, downloads = _hosts(address.location)
-    with AuthorizedSession(credentials) as session:
+    with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
         if not address.is_digest:
             parts = [quote(part, safe=":") for part in (address.project, address.location)]
             names = [quote(part, safe="") for part in (address.repository, address.package, address.version)]
@@ -123,7 +123,7 @@ def _get(session: Any, url: str, timeout: float, most: int = 1 << 20) -> bytes:
 
     with session.get(url, timeout=timeout, stream=True) as response:
         if response.status_code != 200:
-            raise from_http_response(response)
+            raise from_http_response(response)  # type: ignore[no-untyped-call]
         data = bytearray()
         for piece in response.iter_content(64 << 10):
             data += piece

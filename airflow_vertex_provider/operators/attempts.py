@@ -16,8 +16,8 @@ made before this DAG run began        the job of a deleted run of the same id: t
                                       ended; refused if it runs and was asked for something else
 ====================================  =====================================================================
 
-Where the job is the task itself (``RunVertexPipelineOperator``), Airflow's retry of the task is one of the job,
-and a third label has the ``try_number`` of the task that made it:
+Where the job is the task itself (``RunVertexPipelineOperator``), a retry of the task by Airflow is one of the
+job, and a third label has the ``try_number`` of the task that made it:
 
 ====================================  =====================================================================
 same ``max_tries``, and it            what happens
@@ -179,7 +179,7 @@ def _check_owner(found: JobSnapshot, owner: Mapping[str, str]) -> None:
             raise VertexSubmissionError(
                 f"{found.name}: found a job of another task or run under this id (label {label}: "
                 f"{found.labels.get(label)!r}, not {value!r}); allowed: an id that no other job has, "
-                "such as one made of {{ dag.dag_id }} and {{ ts_nodash }}"
+                "such as one with {{ ts_nodash | lower }} in it"
             )
 
 

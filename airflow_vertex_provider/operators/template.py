@@ -1,7 +1,7 @@
 """Compiled pipelines from where they are kept: a path, an address or a spec in, the PipelineSpec out.
 
-What is read is data and stays data: it is never rendered as a template of Airflow, and YAML is read by a loader
-that makes plain values only. KFP's second document, the settings for other platforms, is left out: each
+What is read is data and stays data: it is never rendered as a template of Airflow, and YAML is read by a
+loader that makes plain values only. KFP's second document, the settings for other platforms, is left out: each
 platform reads its own, and Vertex AI has none.
 """
 
@@ -113,19 +113,20 @@ def template_of(documents: list[Any], source: str, uri: str | None = None) -> Te
         if not isinstance(platforms, Mapping) or set(document) != {"platforms"}:
             raise _not_compiled(source, "a further document that is no platform spec")
         left_out += [str(name) for name, settings in platforms.items() if settings]
-    spec, config = first, {}
+    spec: Any = first
+    config: dict[str, Any] = {}
     if "pipelineSpec" in first:
         spec, config = first["pipelineSpec"], first.get("runtimeConfig") or {}
     _check_spec(spec, source)
     values = config.get("parameterValues") or {}
     if config.get("parameters") or not isinstance(values, dict):
         raise _not_compiled(source, "runtimeConfig.parameters of schema 2.0.0")
-    root = config.get("gcsOutputDirectory") or spec.get("defaultPipelineRoot")
+    root = spec.get("defaultPipelineRoot") or config.get("gcsOutputDirectory")
     return Template(spec, source, uri, values, root or None, tuple(left_out))
 
 
 def set_caching(spec: dict[str, Any], enabled: bool) -> None:
-    """Turn caching on or off for every task of a spec, those of nested pipelines, loops and conditions too."""
+    """Turn caching on or off for every task of a spec, also in nested pipelines, loops and conditions."""
     for component in (spec["root"], *spec.get("components", {}).values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task["cachingOptions"] = {"enableCache": enabled}
@@ -182,7 +183,7 @@ def _documents(data: bytes, source: str) -> list[Any]:
                 return [json.loads(text)]
             except ValueError:
                 pass  # YAML may begin so too
-        return list(yaml.load_all(text, loader))  # noqa: S506 - a safe loader, the one written in C
+        return list(yaml.load_all(text, loader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300]
         raise _not_compiled(source, f"neither JSON nor YAML ({reason})") from error
