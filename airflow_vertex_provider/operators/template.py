@@ -1,8 +1,8 @@
 """Compiled pipelines from where they are kept: a path, an address or a spec in, the PipelineSpec out.
 
 What is read is data and stays data: it is never rendered as a template of Airflow, and YAML is read by a
-loader that makes plain values only. KFP's second document, the settings for other platforms, is left out: each
-platform reads its own, and Vertex AI has none.
+loader that makes plain values only. KFP's second document, the settings for other platforms, is left out:
+each platform reads its own, and Vertex AI has none.
 """
 
 from __future__ import annotations

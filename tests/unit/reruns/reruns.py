@@ -175,9 +175,7 @@ class Rig:
         import kfp.components
 
         config = self.request["runtime_config"]
-        found = again(
-            self.request["pipeline_spec"], config["parameter_values"], self.job, needs=self.needs
-        )
+        found = again(self.request["pipeline_spec"], config["parameter_values"], self.job, needs=self.needs)
         kfp.components.load_component_from_text(dump_spec(found.spec))
         self.again = found
         return self._run_again(*fail)
