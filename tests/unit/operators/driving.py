@@ -36,6 +36,11 @@ class Run:
     start_date = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def context(instance: Instance) -> Any:
+    """Return what operators use of Airflow's context."""
+    return {"ti": instance, "dag_run": Run()}
+
+
 async def _fired(trigger: Any) -> Any:
     events = [event async for event in trigger.run()]
     assert len(events) == 1
@@ -56,7 +61,7 @@ def drive(operator: Any, instance: Instance | None = None, again: Any = None) ->
     :return: the value it returns, and the instance with all XComs.
     """
     instance = instance or Instance(operator.task_id)
-    context: Any = {"ti": instance, "dag_run": Run()}
+    given = context(instance)
 
     def step(function: Any) -> Any:
         try:
@@ -66,6 +71,6 @@ def drive(operator: Any, instance: Instance | None = None, again: Any = None) ->
             kwargs = {**(deferred.kwargs or {}), "event": payload}
             resumed = again() if again else operator
             method = deferred.method_name
-            return step(lambda: resumed.resume_execution(method, kwargs, context))
+            return step(lambda: resumed.resume_execution(method, kwargs, given))
 
-    return step(lambda: operator.execute(context)), instance
+    return step(lambda: operator.execute(given)), instance

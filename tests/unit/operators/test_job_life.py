@@ -25,13 +25,14 @@ from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
 from airflow_vertex_provider.operators import pipeline_job
 from tests.support.processes import wait_until
 from tests.unit.emulated import LOCATION, create
-from tests.unit.operators.driving import Instance, Run, drive
+from tests.unit.operators.driving import Instance, context, drive
 
 MISSING = f"projects/demo-project/locations/{LOCATION}/pipelineJobs/none"
 
 
 def ended(hook: VertexPipelineHook, name: str) -> str:
-    return wait_until(lambda: (job := hook.get_job(name)).done and job.state_text, 60, f"{name} to end")
+    wait_until(lambda: hook.get_job(name).done or None, 60, f"{name} to end")
+    return hook.get_job(name).state_text
 
 
 def gate(tmp_path: Path) -> dict[str, str]:
@@ -232,7 +233,7 @@ class TestCancel:
         name = create(hook, gate(tmp_path))
         operator = CancelVertexPipelineJobOperator(task_id="t", job_name=name, wait_for_completion=True)
         with pytest.raises(TaskDeferred) as deferred:
-            operator.execute({"ti": Instance("t"), "dag_run": Run()})  # type: ignore[typeddict-item]
+            operator.execute(context(Instance("t")))
         assert deferred.value.timeout.total_seconds() > operator.timeout
 
     @pytest.mark.parametrize("name", [[], None, 3, ["x"], "x"])

@@ -167,7 +167,7 @@ def test_unknown_tag(registry: Registry, emulator: VertexEmulator) -> None:
 
 def test_an_answer_that_makes_no_sense(registry: Registry, emulator: VertexEmulator) -> None:
     registry.tags["v1"] = "latest"
-    with pytest.raises(VertexSubmissionError, match="stands for .latest.; expected a version sha256"):
+    with pytest.raises(VertexSubmissionError, match=r"stands for .latest.; expected a version sha256"):
         drive(run("v1"))
 
 

@@ -25,7 +25,7 @@ from airflow_vertex_provider.operators import pipeline_job
 from airflow_vertex_provider.operators import run_pipeline as module
 from tests.emulator.pipelines import COPY, Pipeline, parameter, say
 from tests.support.processes import wait_until
-from tests.unit.operators.driving import Instance, Run, drive
+from tests.unit.operators.driving import Instance, context, drive
 
 ROOT = "gs://demo-bucket/root"
 
@@ -115,7 +115,7 @@ class TestXComs:
     def test_addresses_are_there_before_the_wait(self, emulator: VertexEmulator, tmp_path: Path) -> None:
         instance = Instance("run")
         with pytest.raises(TaskDeferred):
-            run(waiting(tmp_path / "gate")).execute({"ti": instance, "dag_run": Run()})
+            run(waiting(tmp_path / "gate")).execute(context(instance))
         assert set(instance.pushed) == {"vertex_url", "vertex_logs_url", "vertex_job_name"}
 
 
@@ -143,7 +143,7 @@ class TestTemplates:
     def test_kfp_2_with_settings_for_kubernetes(
         self, emulator: VertexEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"e": {}}}}}}
+        platform: dict[str, Any] = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"e": {}}}}}}
         (tmp_path / "p.yaml").write_text(yaml.safe_dump_all([spec(), platform]))
         value, _ = drive(run(str(tmp_path / "p.yaml"), parameter_values={"x": "1"}))
         assert value["outputs"]["copied"] == "1"
@@ -237,7 +237,8 @@ class TestTemplates:
                 task_id=f"run-{number}",
                 wait_for_completion=False,
             )
-            operator.render_template_fields({"name": "p", "value": "{{$}}", "flag": False})
+            known: Any = {"name": "p", "value": "{{$}}", "flag": False}
+            operator.render_template_fields(known)
             drive(operator)
             body = sent(emulator)
             assert body["runtimeConfig"]["parameterValues"] == {"x": "{{$}}"}
@@ -254,7 +255,7 @@ class TestTemplates:
         from airflow.sdk import task
 
         with DAG("d"):
-            given = task(dict, task_id="give")()  # type: ignore[arg-type]
+            given: Any = task(task_id="give")(spec)()
             operator = RunVertexPipelineOperator(
                 task_id="run", template=given, parameter_values={"x": "1"}, wait_for_completion=False
             )
@@ -487,7 +488,7 @@ class TestAttempts:
     def test_a_retry_after_a_lost_worker_attaches(self, emulator: VertexEmulator, tmp_path: Path) -> None:
         gate = tmp_path / "gate"
         with pytest.raises(TaskDeferred):
-            run(waiting(gate)).execute({"ti": Instance("run"), "dag_run": Run()})
+            run(waiting(gate)).execute(context(Instance("run")))
         gate.touch()
         value, _ = drive(run(waiting(gate)), Instance("run", try_number=2))
         assert value["state"] == "PIPELINE_STATE_SUCCEEDED"
@@ -503,9 +504,9 @@ class TestAttempts:
         template = waiting(gate)
         template["deploymentSpec"]["executors"]["exec-wait"]["container"]["command"][2] += "; exit 1"
         with pytest.raises(TaskDeferred):
-            run(template).execute({"ti": Instance("run"), "dag_run": Run()})
+            run(template).execute(context(Instance("run")))
         with pytest.raises(TaskDeferred):
-            run(template).execute({"ti": Instance("run", try_number=2), "dag_run": Run()})
+            run(template).execute(context(Instance("run", try_number=2)))
         gate.touch()
         with pytest.raises(VertexRunFailedError):
             drive(run(template), Instance("run", try_number=2))
@@ -585,20 +586,18 @@ class TestEndBeforeItsTime:
         with pytest.raises(VertexRunFailedError, match=r"had not ended within .*cancelled"):
             drive(operator, instance)
         name = instance.pushed["vertex_job_name"]
-        job = wait_until(lambda: (job := hook.get_job(name)).done and job, 30, "the job to end")
-        assert job.state_text == "PIPELINE_STATE_CANCELLED"
+        wait_until(lambda: hook.get_job(name).done or None, 30, "the job to end")
+        assert hook.get_job(name).state_text == "PIPELINE_STATE_CANCELLED"
 
     def test_a_triggerer_that_is_down_for_too_long(
         self, emulator: VertexEmulator, hook: VertexPipelineHook, tmp_path: Path
     ) -> None:
         instance = Instance("run")
-        context: Any = {"ti": instance, "dag_run": Run()}
+        given = context(instance)
         with pytest.raises(TaskDeferred):
-            run(waiting(tmp_path / "gate")).execute(context)
+            run(waiting(tmp_path / "gate")).execute(given)
         with pytest.raises(Exception, match="imeout"):
-            run(waiting(tmp_path / "gate")).resume_execution(
-                "__fail__", {"error": "Trigger timeout"}, context
-            )
+            run(waiting(tmp_path / "gate")).resume_execution("__fail__", {"error": "Trigger timeout"}, given)
         name = instance.pushed["vertex_job_name"]
         wait_until(lambda: hook.get_job(name).done or None, 30, "the job to end")
 
@@ -608,7 +607,7 @@ class TestEndBeforeItsTime:
         for number, wanted in enumerate((True, False)):
             operator = run(waiting(tmp_path / "gate"), cancel_on_kill=wanted, task_id=f"t{number}")
             with pytest.raises(TaskDeferred) as deferred:
-                operator.execute({"ti": Instance("run"), "dag_run": Run()})
+                operator.execute(context(Instance("run")))
             assert deferred.value.trigger.cancel_on_kill is wanted
 
 
