@@ -28,11 +28,26 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.operators.container import (
         VertexContainerOperator as VertexContainerOperator,
     )
+    from airflow_vertex_provider.operators.job_life import (
+        CancelVertexPipelineJobOperator as CancelVertexPipelineJobOperator,
+    )
+    from airflow_vertex_provider.operators.job_life import (
+        DeleteVertexPipelineJobOperator as DeleteVertexPipelineJobOperator,
+    )
+    from airflow_vertex_provider.operators.job_life import (
+        GetVertexPipelineJobOperator as GetVertexPipelineJobOperator,
+    )
+    from airflow_vertex_provider.operators.job_life import (
+        ListVertexPipelineJobsOperator as ListVertexPipelineJobsOperator,
+    )
     from airflow_vertex_provider.operators.pipeline_job import (
         SubmitVertexPipelineOperator as SubmitVertexPipelineOperator,
     )
     from airflow_vertex_provider.operators.pipeline_job import (
         WaitVertexPipelineOperator as WaitVertexPipelineOperator,
+    )
+    from airflow_vertex_provider.operators.run_pipeline import (
+        RunVertexPipelineOperator as RunVertexPipelineOperator,
     )
     from airflow_vertex_provider.placeholders import Joined as Joined
     from airflow_vertex_provider.placeholders import OutputFile as OutputFile
@@ -62,7 +77,12 @@ _MODULES = {
     "Metrics": "artifacts",
     "Model": "artifacts",
     "Output": "artifacts",
+    "CancelVertexPipelineJobOperator": "operators.job_life",
+    "DeleteVertexPipelineJobOperator": "operators.job_life",
+    "GetVertexPipelineJobOperator": "operators.job_life",
+    "ListVertexPipelineJobsOperator": "operators.job_life",
     "Resources": "settings",
+    "RunVertexPipelineOperator": "operators.run_pipeline",
     "SubmitVertexPipelineOperator": "operators.pipeline_job",
     "VertexComponentOperator": "operators.component",
     "VertexContainerOperator": "operators.container",

@@ -54,13 +54,15 @@ MEMORY_UNITS: Mapping[str, int] = {
     **{f"{unit}i": 1 << (10 * power) for power, unit in enumerate("KMGTPE", 1)},
 }
 MAX_LABELS = 64
-#: Labels that submit adds to every job: DAG, group, run, and three of the attempt (operators/attempts.py).
+#: Labels that submit adds to jobs: DAG, group or task, run, and those of the attempt (operators/attempts.py).
 OUR_LABELS = (
     "airflow_dag_id",
     "airflow_group_id",
+    "airflow_task_id",
     "airflow_run_id",
     "airflow_attempt",
     "airflow_max_tries",
+    "airflow_try_number",
     "airflow_fingerprint",
 )
 MAX_ENV = 100
@@ -194,7 +196,7 @@ def labels(field: str, value: Any) -> dict[str, str]:
 
 def job_labels(field: str, value: Any) -> dict[str, str]:
     """Accept the labels of a pipeline job: as any (L04), but fewer, since submit adds some of its own."""
-    why = f"; {len(OUR_LABELS)} more are added, for DAG, group, run and attempt (L04)"
+    why = f"; {len(OUR_LABELS)} more are added, for DAG, group or task, run and attempt (L04)"
     found = _labels(field, value, MAX_LABELS - len(OUR_LABELS), why)
     for key in OUR_LABELS:
         if key in found:

@@ -9,6 +9,7 @@
     ├── VertexApiError                         a call to the service failed; tells if it may pass
     │   └── VertexRefusedError(AirflowFailException)   it will fail the same way again
     ├── VertexSubmissionError                  the service refused the job, or answered nonsense
+    ├── VertexRunFailedError                   the job of a task that may be tried again failed
     ├── VertexJobFailedError(AirflowFailException)   the pipeline job ended in anything but success
     │   └── VertexTaskFailedError              one member of the job failed
     └── VertexValueError(AirflowFailException, ValueError)   a value cannot travel: wrong type, damaged
@@ -133,6 +134,13 @@ class VertexRefusedError(VertexApiError, AirflowFailException):
 
 class VertexSubmissionError(VertexProviderError):
     """The service did not accept the job, or answered in a way that cannot be acted on."""
+
+
+class VertexRunFailedError(VertexProviderError):
+    """The pipeline job of a ``RunVertexPipelineOperator`` ended in anything but success.
+
+    Airflow retries the task if it has retries left; the next try makes the next job.
+    """
 
 
 class VertexJobFailedError(VertexProviderError, AirflowFailException):

@@ -13,6 +13,9 @@ ATTEMPT_LABEL = "airflow_attempt"
 MAX_TRIES_LABEL = "airflow_max_tries"
 FINGERPRINT_LABEL = "airflow_fingerprint"
 RETRIES_LABEL = "airflow_retries_left"
+#: Labels of a job that is a task by itself: the task, and the try of it that made the job.
+TASK_LABEL = "airflow_task_id"
+TRY_LABEL = "airflow_try_number"
 
 _NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 #: How the id of a group's job ends: the number of the attempt.

@@ -375,14 +375,16 @@ def job_xcoms(
 ) -> dict[str, Any]:
     """Return the XComs of a task that waited for a job; the same whoever pushes them.
 
-    :param leaves: see :func:`job_outputs`; :param types: likewise.
+    :param leaves: see :func:`job_outputs`; :param types: likewise. Without leaves the outputs are those that
+        the pipeline itself declares.
     """
+    outputs = {} if job is None else job_outputs(job, leaves, types) if leaves else dict(job.outputs)
     return {
         VERTEX_STATE: outcome.state,
         RETURN_VALUE: {
             "job_name": job_name,
             "state": outcome.state,
             "url": url,
-            "outputs": job_outputs(job, leaves, types) if job else {},
+            "outputs": outputs,
         },
     }

@@ -109,6 +109,9 @@ class JobSnapshot:
     :param entries: what the service lists, without the root entry, with every iteration's ``index``; see
         :func:`with_indexes`.
     :param labels: the job's labels.
+    :param display_name: its name in the console.
+    :param outputs: what the pipeline as a whole gives, by name: the outputs of the root entry.
+    :param start_time: when the first machine of it was asked for.
     :param create_time: when the service took the job; :param update_time: when it last changed, as far as the
         service tells: nobody has recorded that a task's change counts; :param end_time: when it ended.
     """
@@ -125,6 +128,9 @@ class JobSnapshot:
     service_account: str = ""
     output_directory: str = ""
     note: Note | None = None
+    display_name: str = ""
+    outputs: Mapping[str, object] = field(default_factory=dict)
+    start_time: datetime | None = None
 
     @property
     def done(self) -> bool:

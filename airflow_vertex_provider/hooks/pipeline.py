@@ -7,6 +7,7 @@ provider, and its methods load Google's client. The fields of its connection sta
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -34,6 +35,7 @@ from airflow_vertex_provider.hooks.fields import (
 )
 from airflow_vertex_provider.hooks.requests import request_of
 from airflow_vertex_provider.hooks.snapshots import listed_job, snapshot_of
+from airflow_vertex_provider.hooks.templates import RegistryAddress, read_template
 from airflow_vertex_provider.job_names import location_of
 from airflow_vertex_provider.links.console import ConsoleUrls
 from airflow_vertex_provider.reuse import merged
@@ -49,6 +51,10 @@ _T = TypeVar("_T")
 
 #: Seconds one call may take, retries on top.
 CALL_TIMEOUT = 60.0
+#: Seconds that the service may take to delete a job.
+DELETE_DEADLINE = 300.0
+#: What a list tells of each job.
+LIST_FIELDS = ["name", "display_name", "state", "error", "labels", "create_time", "start_time", "end_time"]
 #: Seconds for which a call is tried again while the answers are transient.
 RETRY_DEADLINE = 120.0
 #: Seconds that the one call of ``test_connection`` may take.
@@ -309,6 +315,79 @@ class VertexPipelineHook(GoogleBaseHook):
         answer = next(iter(page.pages))
         return [listed_job(job) for job in answer.pipeline_jobs], str(answer.next_page_token)
 
+    def list_jobs(
+        self,
+        location: str,
+        *,
+        filter: str = "",
+        order_by: str = "",
+        page_size: int = 100,
+        max_results: int | None = None,
+    ) -> list[JobSnapshot]:
+        """Read the jobs of a location, page by page, without their tasks. Runs on a worker.
+
+        :param filter: as the API takes it, for example ``state="PIPELINE_STATE_RUNNING"``; all jobs if empty.
+        :param order_by: for example ``"create_time desc"``; the service's own order if empty.
+        :param page_size: jobs for each call.
+        :param max_results: no more than this many jobs; all if ``None``.
+        :raises VertexApiError: the call failed.
+        """
+        from google.cloud.aiplatform_v1.types import ListPipelineJobsRequest
+        from google.protobuf.field_mask_pb2 import FieldMask
+
+        parent = f"projects/{self.project}/locations/{location}"
+        client = self.client(location)
+        found: list[JobSnapshot] = []
+        token = ""
+        while max_results is None or len(found) < max_results:
+            left = page_size if max_results is None else min(page_size, max_results - len(found))
+            request = ListPipelineJobsRequest(
+                parent=parent,
+                filter=filter,
+                order_by=order_by,
+                page_size=left,
+                page_token=token,
+                read_mask=FieldMask(paths=LIST_FIELDS),
+            )
+            answer = self._call(f"list pipeline jobs of {parent}", functools.partial(_page, client, request))
+            found += [snapshot_of(job, self.urls) for job in answer.pipeline_jobs]
+            token = str(answer.next_page_token)
+            if not token:
+                break
+        return found if max_results is None else found[:max_results]
+
+    def delete_job(self, name: str, *, missing_ok: bool = False) -> bool:
+        """Delete a job and wait until the service has. Runs on a worker.
+
+        :param missing_ok: a job that is not there is no error.
+        :return: whether there was something to delete.
+        :raises VertexApiError: the service refused; there is no such job, unless that is allowed.
+        """
+        from google.api_core.exceptions import NotFound
+
+        client = self.client(location_of(name))
+        calls = 0
+
+        def delete() -> bool:
+            nonlocal calls
+            calls += 1
+            try:
+                operation = client.delete_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+            except NotFound:
+                if calls == 1:
+                    raise
+                # An earlier call got through, though its answer did not.
+                return True
+            operation.result(timeout=DELETE_DEADLINE)  # type: ignore[no-untyped-call]
+            return True
+
+        try:
+            return self._call(f"delete pipeline job {name!r}", delete)
+        except VertexApiError as error:
+            if error.code == 404 and missing_ok:
+                return False
+            raise
+
     def cancel_job(self, name: str, *, once: bool = False) -> bool:
         """Ask the service to cancel a job; it goes on ending by itself.
 
@@ -360,17 +439,28 @@ class VertexPipelineHook(GoogleBaseHook):
         """
         return with_errors(job, self, name)
 
-    def read_gcs(self, uri: str, *, once: bool = False) -> bytes:
+    def read_gcs(self, uri: str, *, once: bool = False, most: int | None = None) -> bytes:
         """Read one Cloud Storage object whole.
 
         :param uri: ``gs://bucket/path``.
         :param once: make one call and no more.
+        :param most: read no more than this many bytes, and one that tells of more.
         :raises VertexApiError: the object is missing or may not be read.
         """
         blob = self._blob(uri)
+        part = {} if most is None else {"start": 0, "end": most}
         return self._call(
-            f"read {uri}", lambda: bytes(blob.download_as_bytes(timeout=CALL_TIMEOUT)), once=once
+            f"read {uri}", lambda: bytes(blob.download_as_bytes(timeout=CALL_TIMEOUT, **part)), once=once
         )
+
+    def read_template(self, address: RegistryAddress) -> tuple[bytes, RegistryAddress]:
+        """Read a compiled pipeline from Artifact Registry, as the connection's identity. Runs on a worker.
+
+        :return: the file, and its address with the digest that a tag stands for.
+        :raises VertexApiError: there is no such template, or it may not be read.
+        :raises VertexSubmissionError: the registry answered nonsense, or the file is too large.
+        """
+        return read_template(address, self.get_credentials(), self._call, CALL_TIMEOUT)
 
     def keep_gcs(self, uri: str, data: bytes) -> bool:
         """Write one Cloud Storage object unless it is there already; sends nothing if it is.
@@ -474,3 +564,9 @@ class VertexPipelineHook(GoogleBaseHook):
             meaning = explain(text, project=self.project)
             text = f"{text}\nThat means: {meaning}" if meaning else text
             raise VertexRefusedError(text, code=code) from error
+
+
+def _page(client: PipelineServiceClient, request: Any) -> Any:
+    """Read one page of a list."""
+    pages = client.list_pipeline_jobs(request=request, timeout=CALL_TIMEOUT, retry=None).pages
+    return next(iter(pages))

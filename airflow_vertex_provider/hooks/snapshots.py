@@ -59,7 +59,48 @@ def snapshot_of(job: PipelineJob, urls: Urls) -> JobSnapshot:
         service_account=message.service_account,
         output_directory=message.runtime_config.gcs_output_directory,
         note=note_of(_texts(message.runtime_config.parameter_values)),
+        display_name=message.display_name,
+        outputs=_job_outputs(message, job_id),
+        start_time=_time(message, "start_time"),
     )
+
+
+def _job_outputs(message: Any, job_id: str) -> dict[str, Any]:
+    """Return what the root entry has as the job's outputs; whole numbers where the pipeline declares such."""
+    root = next((item for item in message.job_detail.task_details if item.task_name == job_id), None)
+    if root is None:
+        return {}
+    found = {
+        key.removeprefix("output:"): _plain(root.execution.metadata[key])
+        for key in root.execution.metadata
+        if key.startswith("output:")
+    }
+    return {
+        **_artifacts(root.outputs),
+        **{name: _declared(value, _kind_of(message.pipeline_spec, name)) for name, value in found.items()},
+    }
+
+
+def _kind_of(spec: Any, name: str) -> str:
+    """Return the type of a pipeline's output; looked up in place, since a spec may be large."""
+    for key in ("root", "outputDefinitions", "parameters", name, "parameterType"):
+        if key not in spec:
+            return ""
+        spec = spec[key]
+    return str(spec)
+
+
+def _declared(value: Any, kind: str) -> Any:
+    """Return a value of the API, where every number is a double, as its declared type has it."""
+    if kind == "NUMBER_DOUBLE":
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    if isinstance(value, list):
+        return [_declared(item, "") for item in value]
+    if isinstance(value, dict):
+        return {name: _declared(item, "") for name, item in value.items()}
+    return value
 
 
 def listed_job(job: PipelineJob) -> ListedJob:

@@ -15,6 +15,19 @@ another ``max_tries``, running        attach: a new attempt begins only when the
 made before this DAG run began        the job of a deleted run of the same id: the next number if it has
                                       ended; refused if it runs and was asked for something else
 ====================================  =====================================================================
+
+Where the job is the task itself (``RunVertexPipelineOperator``), a retry of the task by Airflow is one of the
+job, and a third label has the ``try_number`` of the task that made it:
+
+====================================  =====================================================================
+same ``max_tries``, and it            what happens
+====================================  =====================================================================
+runs or succeeded                     a lost worker or a lost answer: attach
+failed, made by this very try         a lost answer: attach
+failed, made by an earlier try        the next number
+is being cancelled, by an earlier     wait for its end, then as above
+try
+====================================  =====================================================================
 """
 
 from __future__ import annotations
@@ -27,7 +40,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider.exceptions import VertexSubmissionError
-from airflow_vertex_provider.job_names import ATTEMPT_LABEL, FINGERPRINT_LABEL, MAX_TRIES_LABEL
+from airflow_vertex_provider.job_names import ATTEMPT_LABEL, FINGERPRINT_LABEL, MAX_TRIES_LABEL, TRY_LABEL
 from airflow_vertex_provider.states import PipelineState
 
 if TYPE_CHECKING:
@@ -76,6 +89,8 @@ def submit_attempt(
     run_started: datetime | None,
     after: Callable[[JobSnapshot], Mapping[str, Any]] | None = None,
     on_create: Callable[[str], None] | None = None,
+    try_number: int | None = None,
+    owner: Mapping[str, str] | None = None,
 ) -> Submitted | Ending:
     """Create the job of this attempt, or find it. Runs on a worker; waits for nothing but the answers.
 
@@ -85,8 +100,11 @@ def submit_attempt(
     :param run_started: when the DAG run began, or ``None`` if that is not known.
     :param after: an earlier attempt of this run, that did not succeed, to the job to create after it.
     :param on_create: told the resource name of each job before it is asked for.
+    :param try_number: of the task, if the job is the task: a try after one that failed begins the next
+        attempt. ``None`` if a retry always attaches.
+    :param owner: labels that a job of this task and run has, for ids that an author chose.
     :raises VertexApiError: the service refused the job.
-    :raises VertexSubmissionError: a job of a deleted run is in the way.
+    :raises VertexSubmissionError: a job of a deleted run, or of another owner, is in the way.
     """
     fingerprint = fingerprint_of(job)
     request = job
@@ -96,6 +114,7 @@ def submit_attempt(
             ATTEMPT_LABEL: str(attempt),
             MAX_TRIES_LABEL: str(max_tries),
             FINGERPRINT_LABEL: fingerprint,
+            **({} if try_number is None else {TRY_LABEL: str(try_number)}),
         }
         if on_create is not None:
             on_create(hook.job_name(location, job_id(attempt)))
@@ -105,7 +124,8 @@ def submit_attempt(
         if created:
             return Submitted(name, created, attempt)
         found = hook.get_job(name)
-        if _serves(hook, found, max_tries, fingerprint, run_started):
+        _check_owner(found, owner or {})
+        if _serves(hook, found, max_tries, fingerprint, run_started, try_number):
             return Submitted(name, created, attempt)
         if not found.done:
             return Ending(name, found.state_text)
@@ -127,6 +147,7 @@ def _serves(
     max_tries: int,
     fingerprint: str,
     run_started: datetime | None,
+    try_number: int | None = None,
 ) -> bool:
     """Decide whether a job found under an attempt's id is that attempt's; see the table above."""
     same_request = found.labels.get(FINGERPRINT_LABEL) == fingerprint
@@ -138,10 +159,28 @@ def _serves(
             )
         return not found.done
     if found.labels.get(MAX_TRIES_LABEL) == str(max_tries):
+        if try_number is not None and _failed_before(found, try_number):
+            return False
         if not same_request:
             hook.log.warning("%s was asked for by another version of the DAG; following it", found.name)
         return True
     return not found.done and found.state is not PipelineState.CANCELLING
+
+
+def _failed_before(found: JobSnapshot, try_number: int) -> bool:
+    """Tell whether an earlier try of the task made the job and did not get it through."""
+    over = (found.done and not found.succeeded) or found.state is PipelineState.CANCELLING
+    return over and found.labels.get(TRY_LABEL) != str(try_number)
+
+
+def _check_owner(found: JobSnapshot, owner: Mapping[str, str]) -> None:
+    for label, value in owner.items():
+        if found.labels.get(label) != value:
+            raise VertexSubmissionError(
+                f"{found.name}: found a job of another task or run under this id (label {label}: "
+                f"{found.labels.get(label)!r}, not {value!r}); allowed: an id that no other job has, "
+                "such as one with {{ ts_nodash | lower }} in it"
+            )
 
 
 def _of_an_earlier_run(found: JobSnapshot, run_started: datetime | None, same_request: bool) -> bool:

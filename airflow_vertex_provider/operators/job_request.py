@@ -40,15 +40,33 @@ def job_request(
     :param spec: the PipelineSpec.
     :param values: run parameter name to value.
     """
+    labels = {
+        "airflow_dag_id": naming.label_value(graph.dag_id),
+        "airflow_group_id": naming.label_value(graph.group_id),
+        "airflow_run_id": naming.label_value(run_id),
+    }
+    return request_of(spec, values, pipeline, display_name=f"{graph.dag_id}.{graph.group_id}", labels=labels)
+
+
+def request_of(
+    spec: Mapping[str, Any],
+    values: Mapping[str, Any],
+    pipeline: PipelineSettings,
+    *,
+    display_name: str,
+    labels: Mapping[str, str],
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the PipelineJob of any pipeline, and what ``job_overrides`` override. Runs at submit.
+
+    :param spec: the PipelineSpec.
+    :param values: run parameter name to value.
+    :param display_name: the name if the settings have none; cut to what is allowed (L03).
+    :param labels: ours, beside those of the settings.
+    """
     job: dict[str, Any] = {
-        "display_name": f"{graph.dag_id}.{graph.group_id}"[:128],
+        "display_name": display_name[:128],
         "pipeline_spec": dict(spec),
-        "labels": {
-            **(pipeline.labels or {}),
-            "airflow_dag_id": naming.label_value(graph.dag_id),
-            "airflow_group_id": naming.label_value(graph.group_id),
-            "airflow_run_id": naming.label_value(run_id),
-        },
+        "labels": {**(pipeline.labels or {}), **labels},
         "runtime_config": {
             "gcs_output_directory": pipeline.pipeline_root,
             "parameter_values": dict(values),

@@ -6,6 +6,7 @@ that needs a worker. :class:`WaitVertexPipelineOperator` follows it. A ``VertexT
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -51,6 +52,24 @@ if TYPE_CHECKING:
 
     from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
     from airflow_vertex_provider.snapshot import JobSnapshot
+
+#: Operators that can be imported from here too; they stand in modules of their own, which import this one's
+#: neighbours.
+_ELSEWHERE = {
+    "RunVertexPipelineOperator": "run_pipeline",
+    "GetVertexPipelineJobOperator": "job_life",
+    "ListVertexPipelineJobsOperator": "job_life",
+    "CancelVertexPipelineJobOperator": "job_life",
+    "DeleteVertexPipelineJobOperator": "job_life",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"airflow_vertex_provider.operators.{_ELSEWHERE[name]}")
+    return getattr(module, name)
+
 
 #: Under what Airflow's task state store (3.3 and newer) keeps the job of an attempt.
 STORED_JOB = "vertex_job"
