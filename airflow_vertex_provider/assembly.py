@@ -184,6 +184,9 @@ def _wait(
         execution_timeout=None,
         doc_md="Follows the pipeline job; cancels it if this task is ended.",
     )
+    if wait.start_from_trigger:
+        # No worker to lose; what a trigger ends as failed Airflow would retry.
+        wait.retries = 0
     wait.set_upstream(submit)
     return wait
 

@@ -98,6 +98,18 @@ class VertexMemberOperator(VertexWaitingOperator):
         self.__dict__["start_from_trigger"] = value
 
     @property
+    def retries(self) -> int:
+        """How often the mirror itself is tried again: where it runs on workers, which may be lost.
+
+        What a trigger ends as failed Airflow would retry, though it cannot end otherwise.
+        """
+        return 0 if self.start_from_trigger else LOST_WORKER_RETRIES
+
+    @retries.setter
+    def retries(self, value: int) -> None:
+        """Take what Airflow sets; it counts for nothing."""
+
+    @property
     def may_lack_job(self) -> bool:
         """Whether the trigger rule may start this task though ``submit_pipeline`` made no job."""
         return rule_of(self) != "all_success"
@@ -256,7 +268,6 @@ def adopt(
     operator.custom_operator_name = f"Vertex: {name}"
     for field, value in fields.items():
         setattr(operator, field, value)
-    operator.retries = LOST_WORKER_RETRIES
     operator.retry_delay = LOST_WORKER_DELAY
     operator.retry_exponential_backoff = type(operator.retry_exponential_backoff)(0)
     operator.max_retry_delay = None

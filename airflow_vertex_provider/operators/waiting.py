@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.snapshot import JobSnapshot
 
 
-#: How often a task is tried again whose worker was lost, or whose trigger broke: it finds its job again. What
+#: How often a task on workers is tried again whose worker was lost: it finds its job again. What
 #: failed in Vertex AI is never retried here.
 LOST_WORKER_RETRIES = 3
 LOST_WORKER_DELAY = timedelta(seconds=10)

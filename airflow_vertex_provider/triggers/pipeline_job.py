@@ -315,7 +315,9 @@ class VertexMemberTrigger(WaitTrigger):
                         self.log.info(WHAT_TO_CLEAR, self.wait_task_id, state, self.submit_task_id)
                         return None
             finally:
+                # The generator is closed next, which must not find it at work.
                 first.cancel()
+                await asyncio.wait({first})
 
     async def _without_job(self) -> Outcome | None:
         ti = self.task_instance

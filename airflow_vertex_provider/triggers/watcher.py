@@ -114,6 +114,7 @@ class Watcher:
         self._reads: set[asyncio.Task[None]] = set()
         self._hooks: list[VertexPipelineHook] = []
         self._budget: ReadBudget | None = None
+        self._stopped = False
         self._failures = 0
         self._resume = float("-inf")
         self._next_list = float("-inf")
@@ -186,6 +187,9 @@ class Watcher:
                 del self._jobs[job_name]
 
     def _stop(self) -> None:
+        # A task that waits for a thread may not notice that it was cancelled (asgiref).
+        self._stopped = True
+        self._wake.set()
         for task in (self._reader, *self._reads):
             if task is not None:
                 task.cancel()
@@ -197,7 +201,7 @@ class Watcher:
         """Begin one read after the other, as they become due; until somebody cancels this task."""
         lanes = asyncio.Semaphore(LANES)
         try:
-            while True:
+            while not self._stopped:
                 self._wake.clear()
                 await lanes.acquire()
                 if self._budget is None:
