@@ -130,7 +130,7 @@ def submit_attempt(
         if not found.done:
             return Ending(name, found.state_text)
         request = job
-        if after is not None and not found.succeeded and not _of_an_earlier_run(found, run_started, False):
+        if after is not None and not found.succeeded:
             request = after(found)
     raise VertexSubmissionError(f"{job_id(MAX_ATTEMPTS)}: found {MAX_ATTEMPTS} earlier attempts of this run")
 

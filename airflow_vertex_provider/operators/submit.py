@@ -212,7 +212,9 @@ class SubmitVertexPipelineOperator(BaseOperator):
             job_id=lambda attempt: naming.job_id(graph.dag_id, graph.group_id, ti.run_id, attempt, map_index),
             max_tries=ti.max_tries,
             run_started=context["dag_run"].start_date,
-            after=lambda earlier: self._rerun(graph, hook, job, earlier, ti),
+            # A first try has no attempt before it but those of a deleted run of the same id. (When the run
+            # began does not tell: a clear lets it begin anew.)
+            after=(lambda earlier: self._rerun(graph, hook, job, earlier, ti)) if ti.try_number > 1 else None,
             on_create=creating,
         )
 

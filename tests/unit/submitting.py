@@ -11,6 +11,7 @@ class FakeInstance:
 
     map_index = -1
     max_tries = 0
+    try_number = 1
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -32,4 +33,5 @@ def submit(dag: Any, run_id: str = "run-1", *, max_tries: int = 0) -> str:
     operator = dag.get_task("g.submit_pipeline")
     instance = FakeInstance(run_id)
     instance.max_tries = max_tries
+    instance.try_number = max_tries + 1
     return str(operator.execute({"ti": instance, "dag_run": FakeRun()}))
