@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test differential lint format demo bench constraints clean
+.PHONY: help venv test differential faults lint format demo bench constraints clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ test: venv ## Run the tests, WORKERS files at a time; more arguments in PYTEST_A
 differential: venv ## Compare N random groups (SEED) in Airflow and on the emulator; print the first difference
 	@DIFFERENTIAL_EXAMPLES=$(N) DIFFERENTIAL_SEED=$(SEED) \
 		$(BIN)/python -m pytest tests/differential/test_random.py -q --timeout 0 $(PYTEST_ARGS)
+
+faults: venv ## Kill workers and triggerers and let calls fail, in hundreds of runs of a real Airflow
+	@FAULT_RUNS=100 STORM_RUNS=300 $(BIN)/python -m pytest tests/faults -q --timeout 0 $(PYTEST_ARGS)
 
 lint: venv ## Check style, types and who imports whom
 	$(BIN)/ruff check

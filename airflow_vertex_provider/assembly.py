@@ -20,6 +20,7 @@ from airflow_vertex_provider.entry import Entry, always_problems, read_entry
 from airflow_vertex_provider.exceptions import Problem, VertexGroupError, VertexSettingsError
 from airflow_vertex_provider.graph.model import TaskKind
 from airflow_vertex_provider.graph.reader import Reading, read_group
+from airflow_vertex_provider.graph.setups import setups_of
 from airflow_vertex_provider.operators.member import adopt
 from airflow_vertex_provider.operators.pipeline_job import (
     SubmitVertexPipelineOperator,
@@ -82,6 +83,7 @@ def close_group(group: VertexTaskGroup) -> None:
             skipper=reading.skippers.get(operator.task_id),
             output_types=types.get(operator.task_id),
             artifacts=list(reading.graph.task(operator.task_id).payload.get("artifacts", ())),
+            wait_task_id=wait.task_id if wait is not None else "",
         )
     late = LateEdges(group, submit, wait, members, entry)
     for operator in operators:
@@ -131,6 +133,7 @@ def _submit(group: VertexTaskGroup, reading: Reading) -> SubmitVertexPipelineOpe
         impersonation_chain=group.impersonation_chain,
         cancel_on_kill=group.cancel_on_kill,
         deferrable=group.deferrable,
+        job_retries=group.retries,
         task_group=group,
         dag=group.dag,
         trigger_rule="all_success",
@@ -174,11 +177,16 @@ def _wait(
         # A failed job stays failed and is not retried, see VertexJobFailedError; a lost worker is.
         retries=LOST_WORKER_RETRIES,
         retry_delay=LOST_WORKER_DELAY,
+        retry_delay_of_group=group.retry_delay.total_seconds(),
+        needs=setups_of(reading.graph),
         time_limit=None if group.execution_timeout is None else group.execution_timeout.total_seconds(),
         # The time limit of a single task, which default_args may set for all, is not the pipeline's.
         execution_timeout=None,
         doc_md="Follows the pipeline job; cancels it if this task is ended.",
     )
+    if wait.start_from_trigger:
+        # No worker to lose; what a trigger ends as failed Airflow would retry.
+        wait.retries = 0
     wait.set_upstream(submit)
     return wait
 

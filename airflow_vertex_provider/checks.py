@@ -64,6 +64,7 @@ OUR_LABELS = (
     "airflow_max_tries",
     "airflow_try_number",
     "airflow_fingerprint",
+    "airflow_retries_left",
 )
 MAX_ENV = 100
 

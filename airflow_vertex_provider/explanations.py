@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_ACCOUNT = r"[\w.+-]+@[\w.-]+"
+_ACCOUNT = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 
 
 def explain(text: str, *, project: str = "PROJECT", account: str = "") -> str:

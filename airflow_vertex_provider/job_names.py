@@ -52,6 +52,12 @@ class JobName:
         """What the job is listed under."""
         return f"projects/{self.project}/locations/{self.location}"
 
+    @property
+    def attempt(self) -> int:
+        """The number that the id of a group's job ends with; 0 if it ends with none."""
+        match = _ATTEMPT.fullmatch(self.id)
+        return int(match[2]) if match else 0
+
     def with_attempt(self, attempt: int) -> str:
         """Return the name of another attempt of the same run, see ``operators/attempts``."""
         match = _ATTEMPT.fullmatch(self.id)

@@ -7,7 +7,10 @@ is sent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_vertex_provider.snapshot import JobSnapshot
 
 PREFIX = "vertex_pipelines."
 
@@ -23,6 +26,14 @@ def duration(name: str, seconds: float, tags: Mapping[str, str] | None = None) -
     stats = _stats()
     # Airflow takes a number as milliseconds.
     stats.timing(PREFIX + name, seconds * 1000, tags=dict(tags or {}))
+
+
+def job_ended(job: JobSnapshot) -> None:
+    """Note the end of a job that somebody waited for."""
+    short = {"PIPELINE_STATE_SUCCEEDED": "succeeded", "PIPELINE_STATE_CANCELLED": "cancelled"}
+    count(short.get(job.state_text, "failed"))
+    if job.create_time is not None and job.end_time is not None:
+        duration("wait_seconds", (job.end_time - job.create_time).total_seconds())
 
 
 def _stats() -> Any:

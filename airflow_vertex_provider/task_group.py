@@ -24,6 +24,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+#: Attempts of a group beyond any sense.
+MAX_RETRIES = 100
+
+
 def _option(default: Any = None) -> Any:
     return attrs.field(default=default, kw_only=True)
 
@@ -79,6 +83,9 @@ class VertexTaskGroup(TaskGroup):
     :param poll_interval: seconds between two looks at the job; a timedelta is taken as its seconds.
     :param wait_for_completion: ``False`` submits and leaves: the members are not shown in Airflow then.
     :param cancel_on_kill: cancel the job when a user ends ``submit_pipeline`` or ``wait_for_pipeline``.
+    :param retries: how often the group is tried again if its job fails: each attempt is a job that runs again
+        only what failed and what follows it. Members' own retries are Vertex AI's and come first.
+    :param retry_delay: time before each of them.
     :param execution_timeout: longest time the job may take; then it is cancelled and the group fails.
     """
 
@@ -114,6 +121,8 @@ class VertexTaskGroup(TaskGroup):
     poll_interval: float = attrs.field(default=30.0, kw_only=True, converter=_seconds)
     wait_for_completion: bool = _option(default=True)
     cancel_on_kill: bool = _option(default=True)
+    retries: int = _option(0)
+    retry_delay: timedelta = _option(timedelta(minutes=5))
     execution_timeout: timedelta | None = _option()
     _phase: str = attrs.field(default="new", init=False)
 
@@ -156,6 +165,13 @@ class VertexTaskGroup(TaskGroup):
         seconds = self.poll_interval
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
             problems.append(self._problem("poll_interval", seconds, "seconds as a number, more than 0"))
+        retries, delay = self.retries, self.retry_delay
+        if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
+            problems.append(self._problem("retries", retries, f"a whole number from 0 to {MAX_RETRIES}"))
+        elif retries and not self.wait_for_completion:
+            problems.append(self._problem("retries", retries, "none with wait_for_completion=False"))
+        if not isinstance(delay, timedelta) or delay < timedelta():
+            problems.append(self._problem("retry_delay", delay, "a timedelta of at least 0"))
         limit = self.execution_timeout
         if limit is not None and not (isinstance(limit, timedelta) and limit > timedelta()):
             problems.append(self._problem("execution_timeout", limit, "a timedelta of more than 0"))

@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--time-scale", type=float, default=0.0, help="0 waits for nothing, 1 is as slow as Vertex"
     )
+    result.add_argument(
+        "--clock-offset", type=float, default=0.0, help="seconds by which its clock is ahead, or behind"
+    )
     result.add_argument("--max-processes", type=int, default=8, help="task processes at the same time")
     result.add_argument("--term-grace", type=float, default=10.0, help="seconds from SIGTERM to SIGKILL")
     result.add_argument(

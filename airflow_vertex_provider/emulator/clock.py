@@ -16,13 +16,14 @@ class Clock:
     processes is never scaled.
 
     :param time_scale: factor, 0 or more.
+    :param offset: seconds by which the clock is ahead of this machine's, or behind it.
     """
 
-    def __init__(self, time_scale: float = 0.0) -> None:
+    def __init__(self, time_scale: float = 0.0, offset: float = 0.0) -> None:
         if time_scale < 0:
             raise ValueError(f"time_scale: found {time_scale!r}; allowed: 0 (no waiting) or more")
         self.time_scale = time_scale
-        self._offset = timedelta()
+        self._offset = timedelta(seconds=offset)
         self._last = datetime.min.replace(tzinfo=UTC)
         self._lock = threading.Lock()
 

@@ -23,10 +23,12 @@ class Engine:
     """Runs every unfinished job of a store.
 
     :param services: the emulator's shared parts.
+    :param execute: whether jobs are run at all.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, execute: bool = True) -> None:
         self._services = services
+        self._execute = execute
         self.custom_jobs = CustomJobs(services)
         self._runs: dict[int, JobRun] = {}
         self._threads: list[threading.Thread] = []
@@ -96,6 +98,8 @@ class Engine:
             run.ended.wait()
 
     def _spawn(self, target: Callable[[], None], name: str) -> None:
+        if not self._execute:
+            return
         thread = threading.Thread(target=target, name=name, daemon=True)
         with self._lock:
             self._threads = [other for other in self._threads if other.is_alive()]

@@ -76,6 +76,12 @@ class RequestLog:
                 self._kept.popleft()
                 self._first += 1
 
+    @property
+    def received(self) -> int:
+        """How many requests there were, also those that are no longer kept."""
+        with self._lock:
+            return self._first + len(self._kept)
+
     def _drop_body(self) -> None:
         place = self._with_body.popleft() - self._first
         kept = self._kept[place]

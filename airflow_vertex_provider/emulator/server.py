@@ -71,9 +71,11 @@ class VertexEmulator:
         ``None`` for a temporary one that is removed at the end.
     :param port: port of 127.0.0.1; 0 takes a free one.
     :param time_scale: factor on the durations that imitate the service; 0 waits for nothing, 1 is real.
+    :param clock_offset: seconds by which its clock is ahead of this machine's, or behind it.
     :param max_processes: task processes at the same time.
     :param term_grace: real seconds between SIGTERM and SIGKILL for a cancelled task.
     :param only_created_buckets: whether a bucket must be created before it exists.
+    :param execute: run the jobs; if not, they stay as they are: for load tests that change the store.
     :param seed: makes ids, machine start times and other draws repeatable.
     :param switches: answers the real service was never seen to give, see
         :data:`~airflow_vertex_provider.emulator.guesses.GUESSES`.
@@ -86,9 +88,11 @@ class VertexEmulator:
         port: int = 0,
         *,
         time_scale: float = 0.0,
+        clock_offset: float = 0.0,
         max_processes: int = 8,
         term_grace: float = 10.0,
         only_created_buckets: bool = False,
+        execute: bool = True,
         seed: int | None = None,
         **switches: object,
     ) -> None:
@@ -101,10 +105,11 @@ class VertexEmulator:
         self._max_processes = max_processes
         self._term_grace = term_grace
         self._only_created_buckets = only_created_buckets
+        self._execute = execute
         self._ids = Ids(seed)
         self._switches = Switches(**switches)
         self.faults = Faults()
-        self.clock = Clock(time_scale)
+        self.clock = Clock(time_scale, clock_offset)
         self._services: Services | None = None
         self._engine: Engine | None = None
         self._app: App | None = None
@@ -159,7 +164,7 @@ class VertexEmulator:
             self._term_grace,
             self._max_processes,
         )
-        engine = Engine(services)
+        engine = Engine(services, execute=self._execute)
         self._app = App(
             services,
             VertexApi(services, engine),
@@ -241,6 +246,11 @@ class VertexEmulator:
             return []
         return list(self._app.requests)
 
+    @property
+    def received(self) -> int:
+        """How many requests the API has received since it started."""
+        return self._app.requests.received if self._app is not None else 0
+
     def run_url(self, project: str, location: str, job_id: str) -> str:
         """Address of the page of one run: ``/ui/runs/PROJECT/LOCATION/JOB``."""
         return f"{self.endpoint}/ui/runs/{project}/{location}/{job_id}"
@@ -266,6 +276,11 @@ class VertexEmulator:
                 },
             }
         )
+
+    @property
+    def store(self) -> Store:
+        """What it remembers; with ``execute=False`` nobody else writes there."""
+        return self._running().store
 
     def jobs(self) -> list[Json]:
         """Return every PipelineJob as a get would, oldest first."""

@@ -79,7 +79,7 @@ class Killing:
                     self._log.warning("Pipeline job %s could not be cancelled: %s", name, error)
                     return
             else:
-                metrics.count("cancelled", int(asked))
+                metrics.count("cancels", int(asked))
                 text = "Asked Vertex AI to cancel %s" if asked else "Pipeline job %s had ended already"
                 self._log.info(text, name)
                 return

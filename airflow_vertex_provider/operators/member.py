@@ -8,13 +8,15 @@ pipeline job and takes that task's state and value. A mapped operator stays one 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from airflow_vertex_provider.exceptions import VertexTaskFailedError
+from airflow_vertex_provider.exceptions import VertexApiError, VertexTaskFailedError
 from airflow_vertex_provider.graph.skips import rule_of
+from airflow_vertex_provider.job_names import JobName
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.operators.waiting import (
     LOST_WORKER_DELAY,
@@ -33,12 +35,13 @@ from airflow_vertex_provider.outputs import (
     read_value,
     task_outcome,
 )
-from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger
-from airflow_vertex_provider.triggers.submitted import is_job_name, submit_state
+from airflow_vertex_provider.triggers.pipeline_job import WHAT_TO_CLEAR, VertexMemberTrigger
+from airflow_vertex_provider.triggers.submitted import ENDED, is_job_name, task_state
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
     from airflow_vertex_provider.snapshot import JobSnapshot
 
 
@@ -59,6 +62,8 @@ class VertexMemberOperator(VertexWaitingOperator):
     task_name: str
     submit_task_id: str
     looped: bool
+    #: The task that waits for the whole job and makes the attempts after the first.
+    wait_task_id: str = ""
     #: Types of the outputs of a component of KFP; ``None`` for any other task.
     output_types: Mapping[str, str] | None = None
     #: Names of the artifacts that a function leaves.
@@ -93,6 +98,18 @@ class VertexMemberOperator(VertexWaitingOperator):
         self.__dict__["start_from_trigger"] = value
 
     @property
+    def retries(self) -> int:
+        """How often the mirror itself is tried again: where it runs on workers, which may be lost.
+
+        What a trigger ends as failed Airflow would retry, though it cannot end otherwise.
+        """
+        return 0 if self.start_from_trigger else LOST_WORKER_RETRIES
+
+    @retries.setter
+    def retries(self, value: int) -> None:
+        """Take what Airflow sets; it counts for nothing."""
+
+    @property
     def may_lack_job(self) -> bool:
         """Whether the trigger rule may start this task though ``submit_pipeline`` made no job."""
         return rule_of(self) != "all_success"
@@ -113,7 +130,30 @@ class VertexMemberOperator(VertexWaitingOperator):
             "artifacts": list(self.artifacts),
             "submit_task_id": self.submit_task_id,
             "may_lack_job": self.may_lack_job,
+            "wait_task_id": self.wait_task_id,
         }
+
+    def next_job(
+        self, context: Context, hook: VertexPipelineHook, job: JobSnapshot, outcome: Outcome
+    ) -> str | None:
+        """Wait for the next attempt while the task that makes it has not ended. On a worker."""
+        ti = context["ti"]
+        cleared = ti.try_number > 1
+        if not job.attempt or not job.done or not self.wait_task_id or not (job.retries_left or cleared):
+            return None
+        name = JobName.parse(job.name).with_attempt(job.attempt + 1)
+        self.log.info("%s; a next attempt may follow", outcome.message.partition("\n")[0])
+        while True:
+            try:
+                return hook.look(name, once=False).name
+            except VertexApiError as error:
+                if not error.transient and error.code != 404:
+                    raise
+            state = task_state(ti.dag_id, ti.run_id, self.wait_task_id)
+            if state in ENDED:
+                self.log.info(WHAT_TO_CLEAR, self.wait_task_id, state, self.submit_task_id)
+                return None
+            time.sleep(self.poll_interval)
 
     def execute(self, context: Context) -> Any:
         """See :meth:`VertexWaitingOperator.execute`; a member without a job ends at once."""
@@ -121,7 +161,7 @@ class VertexMemberOperator(VertexWaitingOperator):
         if self.looped:
             self.index = ti.map_index
         if self.may_lack_job or not is_job_name(self.job_name):
-            state = submit_state(ti.dag_id, ti.run_id, self.submit_task_id)
+            state = task_state(ti.dag_id, ti.run_id, self.submit_task_id)
             if state != "success" or not is_job_name(self.job_name):
                 return self.finish(context, no_job_outcome(self.submit_task_id, state), {})
         return super().execute(context)
@@ -175,6 +215,7 @@ def adopt(
     skipper: str | None = None,
     output_types: Mapping[str, str] | None = None,
     artifacts: Sequence[str] = (),
+    wait_task_id: str = "",
 ) -> Any:
     """Turn the author's operator into the mirror of its Vertex task, in place. Runs at parse.
 
@@ -190,6 +231,7 @@ def adopt(
         :class:`~airflow_vertex_provider.graph.converters.base.Conversion` names it.
     :param output_types: types of the task's outputs if it is a component of KFP.
     :param artifacts: names of the artifacts it leaves if it is a function.
+    :param wait_task_id: full id of the group's wait task.
     """
     fields = {
         "job_name": xcom_template(submit_task_id, RETURN_VALUE),
@@ -197,6 +239,7 @@ def adopt(
         "vertex_logs_url": xcom_template(submit_task_id, VERTEX_LOGS_URL),
         "task_name": task_name,
         "submit_task_id": submit_task_id,
+        "wait_task_id": wait_task_id,
         "looped": looped,
         "output_types": output_types,
         "artifacts": list(artifacts),
@@ -225,7 +268,6 @@ def adopt(
     operator.custom_operator_name = f"Vertex: {name}"
     for field, value in fields.items():
         setattr(operator, field, value)
-    operator.retries = LOST_WORKER_RETRIES
     operator.retry_delay = LOST_WORKER_DELAY
     operator.retry_exponential_backoff = type(operator.retry_exponential_backoff)(0)
     operator.max_retry_delay = None

@@ -21,6 +21,8 @@ from airflow_vertex_provider.exceptions import VertexApiError, VertexJobFailedEr
 from airflow_vertex_provider.graph import naming
 from airflow_vertex_provider.graph.context import context_value
 from airflow_vertex_provider.graph.model import Graph
+from airflow_vertex_provider.graph.setups import setups_of
+from airflow_vertex_provider.job_names import RETRIES_LABEL, JobName
 from airflow_vertex_provider.links.pipeline_job import (
     VERTEX_LOGS_URL,
     VERTEX_URL,
@@ -41,8 +43,8 @@ from airflow_vertex_provider.operators.waiting import (
 from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, job_xcoms
 from airflow_vertex_provider.settings import PipelineSettings, task_level
 from airflow_vertex_provider.triggers.identity import Identity
-from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
-from airflow_vertex_provider.triggers.submitted import is_job_name
+from airflow_vertex_provider.triggers.pipeline_job import REPORTED, VertexPipelineJobTrigger
+from airflow_vertex_provider.triggers.submitted import ENDED, is_job_name
 from airflow_vertex_provider.triggers.waiting import TIME_LIMIT_GRACE
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
     :param impersonation_chain: as in Google's provider.
     :param cancel_on_kill: cancel the job if a user ends this task, also while it is being created.
     :param deferrable: wait in the triggerer for the end of an earlier attempt that is being cancelled.
+    :param job_retries: how often the wait task tries the group again if its job fails.
     """
 
     template_fields: Sequence[str] = (
@@ -140,6 +143,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         impersonation_chain: str | Sequence[str] | None = None,
         cancel_on_kill: bool = True,
         deferrable: bool = True,
+        job_retries: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -153,6 +157,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         self.impersonation_chain = impersonation_chain
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
+        self.job_retries = job_retries
         self._job_name: str | None = None
         self._ti: Any = None
 
@@ -223,6 +228,8 @@ class SubmitVertexPipelineOperator(BaseOperator):
             self._upload(bundle, packed[task_id], hook)
         values = self._parameter_values(graph, limit, pipeline, hook, context)
         job, overridden = job_request(graph, spec, values, pipeline, run_id=context["ti"].run_id)
+        if self.job_retries:
+            job["labels"] = {**job["labels"], RETRIES_LABEL: str(self.job_retries)}
         for warning in (*merged.warnings(), *overridden, *limit_warnings(spec, values)):
             self.log.warning("%s", warning)
         return job, str(pipeline.location)
@@ -243,8 +250,58 @@ class SubmitVertexPipelineOperator(BaseOperator):
             job_id=lambda attempt: naming.job_id(graph.dag_id, graph.group_id, ti.run_id, attempt, map_index),
             max_tries=ti.max_tries,
             run_started=context["dag_run"].start_date,
+            after=lambda earlier: self._rerun(graph, hook, job, earlier, ti),
             on_create=creating,
         )
+
+    def _rerun(
+        self, graph: Graph, hook: VertexPipelineHook, job: dict[str, Any], earlier: JobSnapshot, ti: Any
+    ) -> dict[str, Any]:
+        """Return the job that runs again what failed in an earlier attempt, and what follows that."""
+        from airflow_vertex_provider.hooks.next_attempt import told
+        from airflow_vertex_provider.reruns.decision import rerun
+
+        asked = hook.read_request(earlier.name)
+        config = job["runtime_config"]
+        found = rerun(
+            job["pipeline_spec"],
+            config["parameter_values"],
+            asked["pipeline_spec"],
+            asked["runtime_config"]["parameter_values"],
+            earlier,
+            needs=setups_of(graph),
+            again=self._cleared(graph, ti),
+        )
+        self.log.info("The earlier attempt %s ended %s", earlier.name, earlier.state_text)
+        names = graph.vertex_names()
+        for line in told(found, {name: task_id for task_id, name in names.items()}):
+            self.log.info("%s", line)
+        values = found.parameter_values
+        return {**job, "pipeline_spec": found.spec, "runtime_config": {**config, "parameter_values": values}}
+
+    def _cleared(self, graph: Graph, ti: Any) -> set[str]:
+        """Return the Vertex names of tasks that somebody cleared one by one: they run again, come what may.
+
+        Where the whole group was cleared, nobody chose.
+        """
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        names = graph.vertex_names()
+        try:
+            found = RuntimeTaskInstance.get_task_states(
+                dag_id=ti.dag_id, task_ids=list(names), run_ids=[ti.run_id]
+            ).get(ti.run_id, {})
+        except Exception as error:  # noqa: BLE001 - whatever keeps Airflow from answering
+            self.log.warning("It is not known which members were cleared: %s", error)
+            return set()
+        kept = {key for key, state in found.items() if str(getattr(state, "value", state)) in ENDED}
+        if not kept:
+            return set()
+        return {
+            name
+            for task_id, name in names.items()
+            if not any(key == task_id or (key not in names and key.startswith(f"{task_id}_")) for key in kept)
+        }
 
     def _await_end(self, ending: Ending, context: Context) -> None:
         """Wait until an earlier attempt that is being cancelled has ended; in the triggerer, if that may be.
@@ -300,8 +357,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
             self.log.warning("Pipeline job %s is not there any more", known["job_name"])
             return None
 
-    @staticmethod
-    def _remember(context: Context, name: str) -> None:
+    def _remember(self, context: Context, name: str) -> None:
         """Keep the attempt's job with Airflow, for a try after this one."""
         store = task_store(context)
         if store is not None:
@@ -381,6 +437,8 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
     :param deferrable: wait in the triggerer (default) or on a worker.
     :param poll_interval: seconds between two looks at the job.
     :param time_limit: seconds that the job may take, from when this task starts to wait.
+    :param retry_delay_of_group: seconds before a group with retries left is tried again.
+    :param needs: Vertex task name to those of its setup tasks, for what is run again.
     """
 
     ui_color = "#d2e3fc"
@@ -400,6 +458,8 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         deferrable: bool = True,
         cancel_on_kill: bool = True,
         time_limit: float | None = None,
+        retry_delay_of_group: float = 0.0,
+        needs: Mapping[str, Sequence[str]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -417,6 +477,9 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
         self.time_limit = time_limit
+        self.retry_delay_of_group = retry_delay_of_group
+        self.needs = dict(needs or {})
+        self.reported = ""
         self._ti: Any = None
         if deferrable and triggers_can_end_tasks() and not needs_worker(self):
             self.start_in_trigger(VertexPipelineJobTrigger)
@@ -440,6 +503,10 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
             "output_types": self.output_types,
             "rules": self.rules,
             "cancel_on_kill": self.cancel_on_kill,
+            "retry_delay": self.retry_delay_of_group,
+            "needs": self.needs,
+            "reported": self.reported,
+            "reruns": True,
         }
 
     def outcome_of(self, job: JobSnapshot) -> Outcome | None:
@@ -447,7 +514,9 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         return job_outcome(job, self.airflow_ids, self.rules)
 
     def xcoms_of(self, outcome: Outcome, job: JobSnapshot | None) -> Mapping[str, Any]:
-        """See :meth:`VertexWaitingOperator.xcoms_of`."""
+        """See :meth:`VertexWaitingOperator.xcoms_of`; the end of the job that was waited for here counts."""
+        if job is not None and job.done:
+            metrics.job_ended(job)
         return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks, self.output_types)
 
     def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
@@ -461,6 +530,10 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         if outcome.skipped:
             raise AirflowSkipException(outcome.message)
         if not outcome.succeeded:
+            store = task_store(context)
+            if store is not None:
+                mark = {"job_name": self.job_name, "max_tries": context["ti"].max_tries}
+                store.set(REPORTED, mark)
             raise VertexJobFailedError(outcome.message)
         self.log.info("%s", outcome.message)
         return xcoms[RETURN_VALUE]
@@ -468,7 +541,39 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
     def execute(self, context: Context) -> Any:
         """See :meth:`VertexWaitingOperator.execute`."""
         self._ti = context["ti"]
+        store = task_store(context)
+        mark = None if store is None else store.get(REPORTED)
+        if isinstance(mark, dict) and mark.get("max_tries") != context["ti"].max_tries:
+            # Not a retry of the same attempt: somebody has cleared the task since.
+            self.reported = str(mark.get("job_name"))
         return super().execute(context)
+
+    def next_job(
+        self, context: Context, hook: VertexPipelineHook, job: JobSnapshot, outcome: Outcome
+    ) -> str | None:
+        """Make the next attempt as the trigger does. On a worker."""
+        from airflow_vertex_provider.hooks.next_attempt import next_attempt
+
+        reached = JobName.parse(self.reported).attempt if self.reported else 0
+        retry = bool(job.retries_left)
+        if not job.attempt or not (retry or reached >= job.attempt):
+            return None
+        if reached > job.attempt:
+            return JobName.parse(job.name).with_attempt(job.attempt + 1)
+        if retry:
+            metrics.job_ended(job)
+            self.log.warning("%s", outcome.message)
+            self.log.info(
+                "The group has %d retries left; the next one in %.0f s",
+                job.retries_left,
+                self.retry_delay_of_group,
+            )
+            time.sleep(self.retry_delay_of_group)
+        made = next_attempt(hook, job.name, needs=self.needs, retry=retry)
+        for line in made.lines(self.airflow_ids) if made.created else ():
+            self.log.info("%s", line)
+        metrics.count("submitted" if made.created else "attached")
+        return made.name
 
     def out_of_time(self) -> Outcome:
         """See :meth:`VertexWaitingOperator.out_of_time`; the job is cancelled, unless that is not wanted."""

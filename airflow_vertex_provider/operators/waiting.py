@@ -18,6 +18,7 @@ from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs
 
 from airflow_vertex_provider.exceptions import VertexApiError
+from airflow_vertex_provider.job_names import JobName
 from airflow_vertex_provider.links.pipeline_job import (
     VERTEX_LOGS_URL,
     VERTEX_URL,
@@ -27,7 +28,12 @@ from airflow_vertex_provider.links.pipeline_job import (
 from airflow_vertex_provider.outputs import Outcome
 from airflow_vertex_provider.snapshot import unknown_states
 from airflow_vertex_provider.triggers.identity import Identity
-from airflow_vertex_provider.triggers.waiting import TIME_LIMIT_GRACE, WaitTrigger, waiting_fields
+from airflow_vertex_provider.triggers.waiting import (
+    JOB_FIELDS,
+    TIME_LIMIT_GRACE,
+    WaitTrigger,
+    waiting_fields,
+)
 
 try:
     from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
     from airflow_vertex_provider.snapshot import JobSnapshot
 
 
-#: How often a task is tried again whose worker was lost, or whose trigger broke: it finds its job again. What
+#: How often a task on workers is tried again whose worker was lost: it finds its job again. What
 #: failed in Vertex AI is never retried here.
 LOST_WORKER_RETRIES = 3
 LOST_WORKER_DELAY = timedelta(seconds=10)
@@ -165,17 +171,42 @@ class VertexWaitingOperator(BaseOperator):
                 method_name=RESUME,
                 timeout=self._trigger_timeout(self.time_limit),
             )
-        followed = follow(
-            self.identity().hook(), self.job_name, self.outcome_of, self.poll_interval, self.log, deadline
-        )
-        if followed is None:
-            job, outcome = None, self.out_of_time()
-        else:
+        hook = self.identity().hook()
+        job: JobSnapshot | None = None
+        while True:
+            followed = follow(hook, self.job_name, self.outcome_of, self.poll_interval, self.log, deadline)
+            if followed is None:
+                outcome = self.out_of_time()
+                break
             job, outcome = followed
+            following = None
+            if not outcome.succeeded and not outcome.skipped:
+                following = self.next_job(context, hook, job, outcome)
+            if following is None:
+                break
+            url, logs_url = hook.job_urls(following)
+            self._go_on_with(context, {"job_name": following, "vertex_url": url, "vertex_logs_url": logs_url})
         return self.finish(context, outcome, self.xcoms_of(outcome, job))
+
+    def next_job(
+        self, context: Context, hook: VertexPipelineHook, job: JobSnapshot, outcome: Outcome
+    ) -> str | None:
+        """Return the attempt that follows a failed one, once it is there; ``None`` if none follows."""
+        return None
+
+    def _go_on_with(self, context: Context, job: Mapping[str, str]) -> None:
+        """Follow, or show, another attempt than the one this task began with."""
+        if job["job_name"] == self.job_name:
+            return
+        for name in JOB_FIELDS:
+            setattr(self, name, job[name])
+        self.log.info("Following the next attempt, %s", JobName.parse(self.job_name).id)
+        context["ti"].xcom_push(key=VERTEX_URL, value=self.vertex_url)
+        context["ti"].xcom_push(key=VERTEX_LOGS_URL, value=self.vertex_logs_url)
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
         """End the task after the trigger has seen the end. On a worker."""
+        self._go_on_with(context, event["job"])
         return self.finish(context, Outcome.from_dict(event["outcome"]), event["xcoms"])
 
 
@@ -207,8 +238,10 @@ def follow(
                 unknown.add(state)
                 log.warning("Vertex AI reports the state %s, unknown here; waiting on", state)
             outcome = outcome_of(job)
-            if outcome is not None:
-                if not outcome.succeeded and not outcome.skipped:
+            failed = outcome is not None and not outcome.succeeded and not outcome.skipped
+            # While the group has retries left, no failure is one before the job has ended.
+            if outcome is not None and not (failed and job.retries_left and not job.done):
+                if failed:
                     job = hook.explained(job)
                     outcome = outcome_of(job) or outcome
                 return job, outcome

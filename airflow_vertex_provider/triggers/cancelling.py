@@ -22,16 +22,22 @@ CANCEL_DEADLINE = 600.0
 #: Seconds between two looks at a job that is being cancelled.
 CANCEL_POLL = 5.0
 
+#: Seconds within which a job comes into being that was being created when its end was asked for.
+EXPECTED_WITHIN = 60.0
+
 #: Cancels under way in this process; an event loop alone would let go of them.
 _UNDER_WAY: set[asyncio.Task[bool]] = set()
 
 
-def begin_cancel(identity: Identity, job_name: str, log: Any) -> asyncio.Task[bool]:
+def begin_cancel(
+    identity: Identity, job_name: str, log: Any, *, expected: bool = False
+) -> asyncio.Task[bool]:
     """Begin to cancel a job; the work outlives whoever asked. Runs in the triggerer.
 
+    :param expected: the job may be coming into being just now.
     :return: the work; it tells whether the job has ended.
     """
-    task = asyncio.create_task(_cancel(identity, job_name, log), name=f"cancel {job_name}")
+    task = asyncio.create_task(_cancel(identity, job_name, log, expected), name=f"cancel {job_name}")
     _UNDER_WAY.add(task)
     task.add_done_callback(_UNDER_WAY.discard)
     return task
@@ -52,15 +58,15 @@ async def cancel_within(identity: Identity, job_name: str, log: Any, *, seconds:
     return work.result()
 
 
-async def _cancel(identity: Identity, job_name: str, log: Any) -> bool:
+async def _cancel(identity: Identity, job_name: str, log: Any, expected: bool) -> bool:
     name = JobName.parse(job_name).id
     try:
         async with asyncio.timeout(CANCEL_DEADLINE):
-            if not await _ask(identity, job_name, log):
+            if not await _ask(identity, job_name, log, EXPECTED_WITHIN if expected else 0.0):
                 log.info("Pipeline job %s had ended already", name)
                 return True
             log.info("Asked Vertex AI to cancel %s", name)
-            metrics.count("cancelled")
+            metrics.count("cancels")
             follow = Watcher.follow(identity, job_name, poll_interval=CANCEL_POLL)
             async with aclosing(follow) as snapshots:  # type: ignore[type-var]
                 async for job in snapshots:
@@ -74,14 +80,18 @@ async def _cancel(identity: Identity, job_name: str, log: Any) -> bool:
     return False
 
 
-async def _ask(identity: Identity, job_name: str, log: Any) -> bool:
+async def _ask(identity: Identity, job_name: str, log: Any, expected_within: float) -> bool:
     """Ask until the service has taken the request; return whether there was something to cancel."""
     pause = 1.0
+    until = asyncio.get_running_loop().time() + expected_within
     while True:
         try:
             return await identity.call(lambda hook: hook.cancel_job(job_name, once=True))
         except VertexApiError as error:
-            if not error.transient:
+            missing = error.code == 404 and expected_within
+            if missing and asyncio.get_running_loop().time() > until:
+                return False
+            if not error.transient and not missing:
                 raise
             log.warning("Cannot cancel yet, trying again: %s", error)
         await asyncio.sleep(pause)

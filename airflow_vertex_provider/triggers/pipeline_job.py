@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger
 
-from airflow_vertex_provider.exceptions import VertexValueError
+from airflow_vertex_provider import metrics
+from airflow_vertex_provider.exceptions import VertexApiError, VertexValueError
+from airflow_vertex_provider.job_names import JobName
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.outputs import (
     RETURN_VALUE,
@@ -24,10 +28,22 @@ from airflow_vertex_provider.outputs import (
     task_outcome,
 )
 from airflow_vertex_provider.snapshot import JobSnapshot
-from airflow_vertex_provider.triggers.cancelling import cancel_within
+from airflow_vertex_provider.triggers.cancelling import begin_cancel, cancel_within
 from airflow_vertex_provider.triggers.identity import in_thread
-from airflow_vertex_provider.triggers.submitted import ended_by_user, is_job_name, submit_state
+from airflow_vertex_provider.triggers.submitted import ENDED, ended_by_user, is_job_name, task_state
 from airflow_vertex_provider.triggers.waiting import KILL_BOUND, TIME_LIMIT_GRACE, WaitTrigger
+from airflow_vertex_provider.triggers.watcher import Watcher
+
+if TYPE_CHECKING:
+    from airflow_vertex_provider.hooks.next_attempt import NextAttempt
+
+
+#: What is told of a member that was cleared alone after its job failed.
+WHAT_TO_CLEAR = (
+    "No next attempt comes: %s is %s. To run again what failed, clear that task too, or %s with all below it"
+)
+#: XCom key of the job whose failure a wait task reported, and in which try.
+REPORTED = "vertex_reported"
 
 
 class VertexPipelineJobTrigger(WaitTrigger):
@@ -49,6 +65,10 @@ class VertexPipelineJobTrigger(WaitTrigger):
     :param end_in_trigger: end the task here rather than on a worker.
     :param deadline: when the job's time is over, in seconds since 1970; never if ``None``, or what Airflow's
         own time limit of the trigger leaves.
+    :param retry_delay: seconds before a group is tried again by itself, see ``VertexTaskGroup(retries=)``.
+    :param needs: Vertex task name to those of its setup tasks, for what is run again.
+    :param reported: the job whose failure an earlier try of the waiting task reported, if that is known.
+    :param reruns: make the next attempt of a group whose job failed, where one is to follow.
     """
 
     def __init__(
@@ -60,9 +80,18 @@ class VertexPipelineJobTrigger(WaitTrigger):
         output_types: Mapping[str, Mapping[str, str]] | None = None,
         rules: Mapping[str, Any] | None = None,
         cancel_on_kill: bool = True,
+        retry_delay: float = 0.0,
+        needs: Mapping[str, Sequence[str]] | None = None,
+        reported: str = "",
+        reruns: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(job_name=job_name, **kwargs)
+        self.retry_delay = retry_delay
+        self.needs = dict(needs or {})
+        self.reported = reported
+        self.reruns = reruns
+        self._making = ""
         self.airflow_ids = dict(airflow_ids or {})
         self.output_tasks = dict(output_tasks or {})
         self.output_types = dict(output_types or {})
@@ -78,7 +107,73 @@ class VertexPipelineJobTrigger(WaitTrigger):
             "output_types": self.output_types,
             "rules": self.rules,
             "cancel_on_kill": self.cancel_on_kill,
+            "retry_delay": self.retry_delay,
+            "needs": self.needs,
+            "reported": self.reported,
+            "reruns": self.reruns,
         }
+
+    async def _forget_earlier_attempt(self) -> None:
+        self.reported = await self._reported()
+        await super()._forget_earlier_attempt()
+
+    async def _reported(self) -> str:
+        """Return the job whose failure an earlier try of this task has reported."""
+        from airflow.sdk.execution_time.xcom import XCom
+
+        ti = self.task_instance
+        if ti is None or self.try_number < 2:
+            return ""
+        place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id}
+        index = -1 if ti.map_index is None else ti.map_index
+        mark = await in_thread(lambda: XCom.get_one(key=REPORTED, map_index=index, **place))
+        # The same try may have got that far in another triggerer: that is no user's act.
+        if not isinstance(mark, dict) or mark.get("try_number", 0) >= self.try_number:
+            return ""
+        return str(mark.get("job_name"))
+
+    async def _next_job(self, job: JobSnapshot, outcome: Outcome) -> str | None:
+        """Make the next attempt: the group has retries left, or this task was cleared after it failed."""
+        if not self.reruns or not job.attempt:
+            return None
+        reached = JobName.parse(self.reported).attempt if self.reported else 0
+        if reached > job.attempt:
+            return JobName.parse(job.name).with_attempt(job.attempt + 1)
+        retry = bool(job.retries_left)
+        if not retry and reached != job.attempt:
+            return None
+        if retry:
+            metrics.job_ended(job)
+            self.log.warning("%s", outcome.message)
+            self.log.info(
+                "The group has %d retries left; the next one in %.0f s", job.retries_left, self.retry_delay
+            )
+            await asyncio.sleep(self.retry_delay)
+        self._making = JobName.parse(job.name).with_attempt(job.attempt + 1)
+        made = await self._made(job.name, retry=retry)
+        for line in made.lines(self.airflow_ids) if made.created else ():
+            self.log.info("%s", line)
+        metrics.count("submitted" if made.created else "attached")
+        return made.name
+
+    def _count(self, job: JobSnapshot) -> None:
+        metrics.job_ended(job)
+
+    async def _made(self, name: str, *, retry: bool) -> NextAttempt:
+        from airflow_vertex_provider.hooks.next_attempt import next_attempt
+
+        pause = 1.0
+        while True:
+            try:
+                return await self.identity.call(
+                    lambda hook: next_attempt(hook, name, needs=self.needs, retry=retry)
+                )
+            except VertexApiError as error:
+                if not error.transient:
+                    raise
+                self.log.warning("The next attempt cannot be made yet: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 60.0)
 
     async def on_kill(self) -> None:
         """Cancel the job. Airflow calls this when a user ends the task, never when a process restarts."""
@@ -87,7 +182,7 @@ class VertexPipelineJobTrigger(WaitTrigger):
         if not self.cancel_on_kill:
             self.log.info("Left pipeline job %s running: cancel_on_kill is False", self.job_name)
             return
-        await cancel_within(self.identity, self.job_name, self.log, seconds=KILL_BOUND)
+        await self._cancel(KILL_BOUND)
 
     async def cleanup(self) -> None:
         """Cancel the job if a user ended the task, where Airflow itself does not tell (before 3.3)."""
@@ -96,14 +191,18 @@ class VertexPipelineJobTrigger(WaitTrigger):
         if await in_thread(lambda: ended_by_user(self.task_instance)):
             await self.on_kill()
 
+    async def _cancel(self, seconds: float) -> bool:
+        """Cancel the job, and the one that may just be coming into being."""
+        if self._making and self._making != self.job_name:
+            begin_cancel(self.identity, self._making, self.log, expected=True)
+        return await cancel_within(self.identity, self.job_name, self.log, seconds=seconds)
+
     async def _out_of_time(self) -> Outcome:
         message = f"The job {self.job_name} had not ended within its time limit"
         if not self.cancel_on_kill:
             message = f"{message}; it was left running: cancel_on_kill is False"
             return Outcome(succeeded=False, message=message)
-        ended = await cancel_within(
-            self.identity, self.job_name, self.log, seconds=TIME_LIMIT_GRACE - KILL_BOUND
-        )
+        ended = await self._cancel(TIME_LIMIT_GRACE - KILL_BOUND)
         then = "was cancelled" if ended else "is being cancelled"
         return Outcome(succeeded=False, message=f"{message} and {then}")
 
@@ -124,7 +223,10 @@ class VertexPipelineJobTrigger(WaitTrigger):
         return job_outcome(job, self.airflow_ids, self.rules)
 
     def _xcoms(self, outcome: Outcome, job: JobSnapshot | None) -> dict[str, Any]:
-        return job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks, self.output_types)
+        xcoms = job_xcoms(self.job_name, self.vertex_url, outcome, job, self.output_tasks, self.output_types)
+        if job is not None and not outcome.succeeded and not outcome.skipped:
+            xcoms[REPORTED] = {"job_name": job.name, "try_number": self.try_number}
+        return xcoms
 
     def _value_xcoms(self, outcome: Outcome) -> dict[str, Any]:
         return {}
@@ -142,6 +244,8 @@ class VertexMemberTrigger(WaitTrigger):
     :param artifacts: names of the artifacts that a function leaves; each is an XCom.
     :param submit_task_id: id of the task that makes the job; asked for its state if there may be no job.
     :param may_lack_job: the member's trigger rule may start it though there is no job.
+    :param wait_task_id: id of the task that waits for the whole job; asked for its state if the member failed
+        and a later attempt may come.
 
     The other parameters are those of :class:`VertexPipelineJobTrigger`.
     """
@@ -158,9 +262,11 @@ class VertexMemberTrigger(WaitTrigger):
         artifacts: Sequence[str] = (),
         submit_task_id: str = "",
         may_lack_job: bool = False,
+        wait_task_id: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(job_name=job_name, **kwargs)
+        self.wait_task_id = wait_task_id
         self.task_name = task_name
         self.multiple_outputs = multiple_outputs
         self.push_value = push_value
@@ -183,7 +289,35 @@ class VertexMemberTrigger(WaitTrigger):
             "artifacts": self.artifacts,
             "submit_task_id": self.submit_task_id,
             "may_lack_job": self.may_lack_job,
+            "wait_task_id": self.wait_task_id,
         }
+
+    async def _next_job(self, job: JobSnapshot, outcome: Outcome) -> str | None:
+        """Wait for the next attempt while the task that makes it has not ended."""
+        ti = self.task_instance
+        cleared = self.try_number > 1
+        if not job.attempt or not job.done or not self.wait_task_id or not (job.retries_left or cleared):
+            return None
+        name = JobName.parse(job.name).with_attempt(job.attempt + 1)
+        self.log.info("%s; a next attempt may follow", outcome.message.partition("\n")[0])
+        follow = Watcher.follow(self.identity, name, poll_interval=self.poll_interval, expected=True)
+        async with aclosing(follow) as snapshots:  # type: ignore[type-var]
+            first = asyncio.ensure_future(anext(snapshots))
+            try:
+                while True:
+                    done, _ = await asyncio.wait({first}, timeout=self.poll_interval)
+                    if done:
+                        return first.result().name
+                    if ti is None:
+                        continue
+                    state = await in_thread(lambda: task_state(ti.dag_id, ti.run_id, self.wait_task_id))
+                    if state in ENDED:
+                        self.log.info(WHAT_TO_CLEAR, self.wait_task_id, state, self.submit_task_id)
+                        return None
+            finally:
+                # The generator is closed next, which must not find it at work.
+                first.cancel()
+                await asyncio.wait({first})
 
     async def _without_job(self) -> Outcome | None:
         ti = self.task_instance
@@ -191,7 +325,7 @@ class VertexMemberTrigger(WaitTrigger):
             return None
         if is_job_name(self.job_name) and not self.may_lack_job:
             return None
-        state = await in_thread(lambda: submit_state(ti.dag_id, ti.run_id, self.submit_task_id))
+        state = await in_thread(lambda: task_state(ti.dag_id, ti.run_id, self.submit_task_id))
         if is_job_name(self.job_name) and state == "success":
             return None
         return no_job_outcome(self.submit_task_id, state)

@@ -16,15 +16,15 @@ def is_job_name(job_name: object) -> bool:
     return isinstance(job_name, str) and "/" in job_name
 
 
-def submit_state(dag_id: str, run_id: str, submit_task_id: str) -> str | None:
-    """Ask Airflow for the state of the task that makes the job. Blocks: in the triggerer use a thread.
+def task_state(dag_id: str, run_id: str, task_id: str) -> str | None:
+    """Ask Airflow for the state of a task of a run. Blocks: in the triggerer use a thread.
 
     :return: Airflow's name of the state; ``None`` if the task has none.
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=[submit_task_id], run_ids=[run_id])
-    state = states.get(run_id, {}).get(submit_task_id)
+    states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=[run_id])
+    state = states.get(run_id, {}).get(task_id)
     return None if state is None else str(getattr(state, "value", state))
 
 
@@ -49,5 +49,7 @@ def ended_by_user(ti: Any) -> bool:
     return state not in _GOING_ON
 
 
+#: States of a task that will do nothing more by itself.
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 #: States of a task that nobody ended. "None" is not among them: a cleared task has no state.
 _GOING_ON = frozenset({"running", "deferred", "scheduled", "queued", "up_for_reschedule", "up_for_retry"})

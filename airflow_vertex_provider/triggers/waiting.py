@@ -28,6 +28,7 @@ from airflow.triggers.base import (
 )
 
 from airflow_vertex_provider.exceptions import VertexProviderError
+from airflow_vertex_provider.job_names import JobName
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL, VERTEX_URL
 from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome
 from airflow_vertex_provider.snapshot import JobSnapshot, unknown_states
@@ -44,6 +45,9 @@ WAITING_FIELDS = (
     "project_id",
     "poll_interval",
 )
+
+#: What changes when the next attempt of a group is followed.
+JOB_FIELDS = ("job_name", "vertex_url", "vertex_logs_url")
 
 #: Seconds that a trigger lives at least before it sends its task to a worker: one poll interval, within these
 #: bounds. A scheduler that hears of the first step's end only after the second was queued takes the task for
@@ -137,9 +141,14 @@ class WaitTrigger(BaseTrigger):
             lived = asyncio.get_running_loop().time() - started
             least, most = SETTLING
             await asyncio.sleep(min(max(self.poll_interval, least), most) - lived)
+        if job is not None and job.done:
+            self._count(job)
         event = await self._end(outcome, job)
         self._ended = True
         yield event
+
+    def _count(self, job: JobSnapshot) -> None:
+        """Note the end of the job among the metrics; for one of those who wait, not for all."""
 
     async def _wait_in_time(self) -> tuple[JobSnapshot | None, Outcome | None]:
         limit = asyncio.timeout(self._seconds_left())
@@ -153,6 +162,19 @@ class WaitTrigger(BaseTrigger):
 
     async def _wait(self) -> tuple[JobSnapshot, Outcome | None]:
         """Follow the job until what this trigger waits for has ended."""
+        while True:
+            job, outcome = await self._follow()
+            if outcome is None or outcome.succeeded or outcome.skipped:
+                return job, outcome
+            job = await self._explained(job)
+            outcome = self._outcome(job) or outcome
+            following = await self._next_job(job, outcome)
+            if following is None:
+                return job, outcome
+            await self._go_on_with(following)
+
+    async def _follow(self) -> tuple[JobSnapshot, Outcome | None]:
+        """Follow one job until what this trigger waits for has ended there."""
         unknown: set[str] = set()
         job: JobSnapshot | None = None
         follow = Watcher.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
@@ -163,13 +185,31 @@ class WaitTrigger(BaseTrigger):
                     self.log.warning("Vertex AI reports the state %s, unknown here; waiting on", state)
                 await self._tell(job)
                 outcome = self._outcome(job)
-                if outcome is not None:
-                    if not outcome.succeeded and not outcome.skipped:
-                        job = await self._explained(job)
-                        outcome = self._outcome(job)
+                if outcome is not None and (outcome.succeeded or outcome.skipped or self._is_final(job)):
                     return job, outcome
         assert job is not None
         return job, None
+
+    def _is_final(self, job: JobSnapshot) -> bool:
+        """Tell whether a failure that the job shows stays one: no later attempt may come."""
+        return job.done or not job.retries_left
+
+    async def _next_job(self, job: JobSnapshot, outcome: Outcome) -> str | None:
+        """Return the attempt that follows a failed one, once it is there; ``None`` if none follows."""
+        return None
+
+    async def _go_on_with(self, job_name: str) -> None:
+        """Follow the next attempt from now on."""
+        self.job_name = job_name
+        self.vertex_url, self.vertex_logs_url = await self.identity.call(lambda hook: hook.job_urls(job_name))
+        self.log.info("Following the next attempt, %s", JobName.parse(job_name).id)
+        if self.end_in_trigger:
+            await self._push({VERTEX_URL: self.vertex_url, VERTEX_LOGS_URL: self.vertex_logs_url})
+
+    @property
+    def try_number(self) -> int:
+        """Number of the waiting task's try; 1 where no task waits."""
+        return getattr(self.task_instance, "try_number", None) or 1
 
     async def _explained(self, job: JobSnapshot) -> JobSnapshot:
         """Find out why tasks failed, as far as their entries only point at it."""
@@ -203,7 +243,13 @@ class WaitTrigger(BaseTrigger):
 
     async def _end(self, outcome: Outcome, job: JobSnapshot | None) -> TriggerEvent:
         if not self.end_in_trigger:
-            return TriggerEvent({"outcome": outcome.to_dict(), "xcoms": self._xcoms(outcome, job)})
+            return TriggerEvent(
+                {
+                    "outcome": outcome.to_dict(),
+                    "xcoms": self._xcoms(outcome, job),
+                    "job": {name: getattr(self, name) for name in JOB_FIELDS},
+                }
+            )
         await self._push(self._xcoms(outcome, job))
         if outcome.skipped:
             self.log.info("%s", outcome.message)

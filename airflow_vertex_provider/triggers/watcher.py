@@ -42,8 +42,12 @@ log = logging.getLogger(__name__)
 
 #: Longest pause, in seconds, while the service answers with transient errors.
 MAX_BACKOFF = 300.0
-#: Reads a minute up to which jobs are simply read, and what looks at unchanged jobs may take beside a list.
+#: Reads a minute up to which jobs are simply read.
 FEW = 10
+#: Reads a minute for looks at jobs of which a list says nothing.
+SAFETY = 6
+#: Seconds between two lists as part of those between two looks: who has ended is to be read within these.
+LIST_SHARE = 0.5
 #: Calls under way at a time, each with a client of its own.
 LANES = 4
 #: How far a list reaches back behind the latest change it has shown: changes may become visible out of order.
@@ -60,6 +64,7 @@ class _Job:
     :param news: set and replaced whenever there is something new to see.
     :param wanted: a look is due whatever the interval says: the first one, or a list told of a change.
     :param ended: a list told that the job has ended.
+    :param expected: it may not be there yet.
     :param looked: when it was last read, in the loop's time.
     """
 
@@ -71,6 +76,7 @@ class _Job:
     wanted: bool = True
     ended: bool = False
     reading: bool = False
+    expected: bool = False
     looked: float = float("-inf")
     jitter: float = 1.0
 
@@ -84,7 +90,7 @@ class _Job:
 
     def due(self) -> float:
         """Return when the next look is due, in the loop's time."""
-        if self.ended or self.snapshot is None:
+        if self.ended or (self.snapshot is None and not self.expected):
             return float("-inf")
         return self.looked + self.interval * self.jitter
 
@@ -108,6 +114,7 @@ class Watcher:
         self._reads: set[asyncio.Task[None]] = set()
         self._hooks: list[VertexPipelineHook] = []
         self._budget: ReadBudget | None = None
+        self._stopped = False
         self._failures = 0
         self._resume = float("-inf")
         self._next_list = float("-inf")
@@ -123,7 +130,7 @@ class Watcher:
 
     @classmethod
     async def follow(
-        cls, identity: Identity, job_name: str, *, poll_interval: float
+        cls, identity: Identity, job_name: str, *, poll_interval: float, expected: bool = False
     ) -> AsyncIterator[JobSnapshot]:
         """Yield the job when it is first seen and whenever it has changed. Runs in the triggerer.
 
@@ -131,6 +138,7 @@ class Watcher:
         are logged and waited out, longer each time. Reading stops with the last follower or the job's end.
 
         :param poll_interval: seconds between two looks.
+        :param expected: the job may not be there yet; that is waited out.
         :raises VertexApiError: the job cannot be read and waiting would not help.
         :raises VertexConfigurationError: ``job_name`` names no job.
         """
@@ -141,7 +149,7 @@ class Watcher:
             watcher = cls._running[key] = cls(identity, key[2])
         follower = object()
         try:
-            async for snapshot in watcher._snapshots(job_name, follower, poll_interval):
+            async for snapshot in watcher._snapshots(job_name, follower, poll_interval, expected):
                 yield snapshot
         finally:
             watcher._leave(job_name, follower)
@@ -150,9 +158,10 @@ class Watcher:
                 watcher._stop()
 
     async def _snapshots(
-        self, job_name: str, follower: object, poll_interval: float
+        self, job_name: str, follower: object, poll_interval: float, expected: bool
     ) -> AsyncIterator[JobSnapshot]:
         job = self._jobs.setdefault(job_name, _Job(job_name))
+        job.expected = job.expected or expected
         job.intervals[follower] = poll_interval
         self._wake.set()
         if self._reader is None:
@@ -178,6 +187,9 @@ class Watcher:
                 del self._jobs[job_name]
 
     def _stop(self) -> None:
+        # A task that waits for a thread may not notice that it was cancelled (asgiref).
+        self._stopped = True
+        self._wake.set()
         for task in (self._reader, *self._reads):
             if task is not None:
                 task.cancel()
@@ -189,7 +201,7 @@ class Watcher:
         """Begin one read after the other, as they become due; until somebody cancels this task."""
         lanes = asyncio.Semaphore(LANES)
         try:
-            while True:
+            while not self._stopped:
                 self._wake.clear()
                 await lanes.acquire()
                 if self._budget is None:
@@ -230,7 +242,7 @@ class Watcher:
         listing = self._lists(free)
         if listing and not self._listing and self._next_list <= now and any(job.snapshot for job in free):
             self._listing = True
-            self._next_list = now + min(job.interval for job in free) * _jitter()
+            self._next_list = now + min(job.interval for job in free) * LIST_SHARE * _jitter()
             return self._list, 0.0
         if wanted:
             # Ended ones and first looks first, then who has waited longest.
@@ -259,7 +271,7 @@ class Watcher:
         """Return the seconds between two looks at jobs that a list says nothing of."""
         assert self._budget is not None
         half = self._budget.per_minute / 2
-        return 60.0 / (min(FEW - 2, half) if self._trusts_list else half)
+        return 60.0 / (min(SAFETY, half) if self._trusts_list else half)
 
     def _take(self, job: _Job) -> Callable[[VertexPipelineHook], Coroutine[Any, Any, None]]:
         job.reading = True
@@ -308,8 +320,9 @@ class Watcher:
         except VertexApiError as error:
             if error.transient:
                 raise
-            job.error = error
-            job.tell()
+            if not (job.expected and error.code == 404):
+                job.error = error
+                job.tell()
             return
         finally:
             job.reading = False

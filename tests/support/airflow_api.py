@@ -6,6 +6,7 @@ Nothing here knows how that Airflow was started; see :mod:`tests.support.airflow
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,8 @@ FINAL_RUN_STATES = frozenset({"success", "failed"})
 #: States of a task instance that do not change by themselves.
 FINAL_TASK_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
+#: How often a request is made of which the database was too busy for an answer.
+_BUSY_TRIES = 10
 #: Fields of a log event that are shown elsewhere, or say only which task instance it is.
 _LOG_FIELDS = frozenset(
     {"timestamp", "event", "level", "error_detail", "filename", "lineno", "ti_id"}
@@ -73,14 +76,19 @@ class AirflowApi:
             if answer.status_code >= 400:
                 raise AirflowApiError("GET", answer.url, answer.status_code, answer.text)
             self._token = str(answer.json()["access_token"])
-        answer = self._http.request(
-            method,
-            f"{self.base_url}/api/v2/{path}",
-            json=json_body,
-            params=params,
-            headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
-            timeout=240,
-        )
+        for left in reversed(range(_BUSY_TRIES)):
+            answer = self._http.request(
+                method,
+                f"{self.base_url}/api/v2/{path}",
+                json=json_body,
+                params=params,
+                headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
+                timeout=240,
+            )
+            # SQLite has one writer; what many processes at a time get from it is no answer of Airflow's.
+            if not (left and answer.status_code == 500 and "Database error" in answer.text):
+                break
+            time.sleep(1)
         if answer.status_code >= 400:
             raise AirflowApiError(method, answer.url, answer.status_code, answer.text)
         return answer
@@ -156,7 +164,13 @@ class AirflowApi:
             "logical_date": datetime.now(UTC).isoformat() if logical_date == "now" else logical_date,
             "conf": conf or {},
         }
-        answer = self.request("POST", f"dags/{quote(dag_id, safe='')}/dagRuns", json_body=body)
+        try:
+            answer = self.request("POST", f"dags/{quote(dag_id, safe='')}/dagRuns", json_body=body)
+        except AirflowApiError as error:
+            # A try before may have made the run and lost the answer; an id that was given is the test's own.
+            if error.status != 409 or run_id is not None:
+                raise
+            return str(body["dag_run_id"])
         return str(answer.json()["dag_run_id"])
 
     def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:

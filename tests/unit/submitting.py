@@ -24,7 +24,12 @@ class FakeRun:
     start_date = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def submit(dag: Any, run_id: str = "run-1") -> str:
-    """Submit the DAG's group ``g`` as a worker does, and return the job's name."""
+def submit(dag: Any, run_id: str = "run-1", *, max_tries: int = 0) -> str:
+    """Submit the DAG's group ``g`` as a worker does, and return the job's name.
+
+    :param max_tries: Airflow raises it when the task is cleared.
+    """
     operator = dag.get_task("g.submit_pipeline")
-    return str(operator.execute({"ti": FakeInstance(run_id), "dag_run": FakeRun()}))
+    instance = FakeInstance(run_id)
+    instance.max_tries = max_tries
+    return str(operator.execute({"ti": instance, "dag_run": FakeRun()}))

@@ -13,7 +13,7 @@ from airflow.sdk import DAG, Asset, Label, TaskGroup, task
 
 from airflow_vertex_provider import VertexTaskGroup
 from airflow_vertex_provider.exceptions import VertexGroupError
-from airflow_vertex_provider.operators.waiting import LOST_WORKER_RETRIES, triggers_can_end_tasks
+from airflow_vertex_provider.operators.waiting import triggers_can_end_tasks
 
 SUBMIT = "train.submit_pipeline"
 WAIT = "train.wait_for_pipeline"
@@ -90,10 +90,10 @@ class TestDefaultArguments:
         with DAG("d", default_args=arguments) as dag, group(custom_job={"machine_type": "n1-standard-4"}):
             source()
         member, submit, wait = (get(dag, name) for name in ("train.source", SUBMIT, WAIT))
-        assert (member.retries, member.execution_timeout) == (LOST_WORKER_RETRIES, None)
+        assert (member.retries, member.execution_timeout) == (0, None)
         assert (member.owner, member.pool) == ("me", "p")
         assert (submit.retries, submit.execution_timeout) == (3, timedelta(hours=1))
-        assert (wait.retries, wait.execution_timeout) == (LOST_WORKER_RETRIES, None)
+        assert (wait.retries, wait.execution_timeout) == (0, None)
         item = submit.graph["tasks"][0]
         assert item["retry"]["max_retry_count"] == 3
         assert item["timeout"] == 3600

@@ -33,7 +33,7 @@ BOARD = "projects/123456789012/locations/europe-west4/tensorboards/42"
 
 LABELS_GOOD = [
     ({"team": "ml", "a_b-1": ""}, {"team": "ml", "a_b-1": ""}),
-    ({f"k{i}": "v" for i in range(56)},) * 2,
+    ({f"k{i}": "v" for i in range(55)},) * 2,
     # What a DAG that renders native objects leaves of "{{ ds_nodash }}".
     ({"day": 20250101}, {"day": "20250101"}),
 ]
@@ -663,9 +663,9 @@ def test_an_incomplete_job_is_named(settings: dict[str, Any], field: str) -> Non
 def test_a_job_has_room_for_our_labels_and_a_custom_job_for_all_of_its_own() -> None:
     labels = {f"k{i}": "v" for i in range(64)}
     assert CustomJob(labels=labels).labels == labels
-    with pytest.raises(VertexSettingsError, match="at most 56 labels; 8 more are added") as raised:
-        PipelineSettings(labels={f"k{i}": "v" for i in range(57)})
-    assert raised.value.found == "57 labels"
+    with pytest.raises(VertexSettingsError, match="at most 55 labels; 9 more are added") as raised:
+        PipelineSettings(labels={f"k{i}": "v" for i in range(56)})
+    assert raised.value.found == "56 labels"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from airflow_vertex_provider.exceptions import (
     VertexGroupError,
     VertexSettingsError,
 )
-from airflow_vertex_provider.operators.waiting import LOST_WORKER_RETRIES, triggers_can_end_tasks
+from airflow_vertex_provider.operators.waiting import triggers_can_end_tasks
 from airflow_vertex_provider.runtime import entrypoint
 from airflow_vertex_provider.settings import ConnectionSettings
 
@@ -1119,7 +1119,7 @@ class TestSettingsReachTheSpec:
         assert pool["machine_spec"]["machine_type"] == "n2-standard-8"
         assert {"name": "A", "value": "b"} in pool["container_spec"]["env"]
         assert spec["root"]["dag"]["tasks"]["fit"]["retryPolicy"]["maxRetryCount"] == 2
-        assert dag.get_task("train.fit").retries == LOST_WORKER_RETRIES
+        assert dag.get_task("train.fit").retries == 0
 
     def test_task_vertex_takes_the_nearest_of_its_settings(self) -> None:
         every = {

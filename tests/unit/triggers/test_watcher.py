@@ -139,7 +139,7 @@ def test_without_lists_each_job_is_read(fleet: Fleet, error: str) -> None:
 
 def test_jobs_whose_update_time_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task's change that no list tells of is found by a look, and then the list is trusted no longer."""
-    monkeypatch.setattr(watching, "FEW", 120)  # a look each half second, so that this ends soon
+    monkeypatch.setattr(watching, "SAFETY", 120)  # a look each half second, so that this ends soon
     with VertexEmulator(job_update_time="job_changes") as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", emulator.connection_json())
         fleet = Fleet(VertexPipelineHook(), emulator, tmp_path, JOBS)
