@@ -6,10 +6,8 @@ there already, where a ``VertexTaskGroup`` makes one of Airflow's own tasks.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
@@ -25,6 +23,7 @@ from airflow_vertex_provider.graph import naming
 from airflow_vertex_provider.job_names import TASK_LABEL
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL, VERTEX_URL
 from airflow_vertex_provider.operators.attempts import Ending, Submitted, submit_attempt
+from airflow_vertex_provider.operators.ending import await_end
 from airflow_vertex_provider.operators.job_request import request_of
 from airflow_vertex_provider.operators.killing import Killing
 from airflow_vertex_provider.operators.template import (
@@ -39,7 +38,6 @@ from airflow_vertex_provider.operators.waiting import VertexWaitingOperator
 from airflow_vertex_provider.outputs import RETURN_VALUE, VERTEX_STATE, Outcome, job_outcome, job_xcoms
 from airflow_vertex_provider.settings import PipelineSettings, merge_pipeline_settings
 from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
-from airflow_vertex_provider.triggers.waiting import TIME_LIMIT_GRACE
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -49,12 +47,6 @@ if TYPE_CHECKING:
 
 #: XCom key of the resource name of the job, there as soon as the job is.
 VERTEX_JOB_NAME = "vertex_job_name"
-#: XCom key of which earlier job this task waits for, and since when.
-WAITING_SINCE = "vertex_waiting_since"
-#: Seconds to wait for an earlier attempt that is being cancelled, and between two looks at it.
-ENDING_DEADLINE = 900.0
-ENDING_INTERVAL = 5.0
-
 #: Arguments that are settings of the job, by the names that they have there.
 SETTINGS = (
     "location",
@@ -239,7 +231,8 @@ class RunVertexPipelineOperator(VertexWaitingOperator):
             raise error.at(self.task_id) from None
         submitted = self._attempt(hook, job, location, context)
         if isinstance(submitted, Ending):
-            self._await_end(submitted, context)
+            self._creating = None
+            await_end(self, submitted, context, self.identity(), deferrable=self.deferrable)
             return self.execute(context)
         self._creating = self.job_name = name = submitted.name
         if self._killing.user.is_set():
@@ -358,46 +351,6 @@ class RunVertexPipelineOperator(VertexWaitingOperator):
             return chosen[: naming.MAX_JOB_ID - len(ending)] + ending
 
         return of
-
-    def _await_end(self, ending: Ending, context: Context) -> None:
-        """Wait until an earlier attempt that is being cancelled has ended; in the triggerer, if that may be.
-
-        :raises VertexSubmissionError: it does not end.
-        """
-        self._creating = None
-        self.log.info("Waiting for the earlier attempt %s to end: %s", ending.name, ending.state)
-        left = self._waiting_since(context, ending.name) + ENDING_DEADLINE - time.time()
-        if left <= 0:
-            raise VertexSubmissionError(
-                f"{ending.name}: found an earlier attempt still {ending.state} after "
-                f"{ENDING_DEADLINE:.0f} seconds; allowed: its end. Clear this task once it has ended"
-            )
-        if self.deferrable:
-            self.defer(
-                trigger=VertexPipelineJobTrigger(
-                    job_name=ending.name,
-                    gcp_conn_id=self.gcp_conn_id,
-                    impersonation_chain=self.impersonation_chain,
-                    project_id=self.project_id,
-                    poll_interval=ENDING_INTERVAL,
-                    cancel_on_kill=False,
-                    deadline=time.time() + left,
-                ),
-                method_name="again",
-                timeout=timedelta(seconds=left + TIME_LIMIT_GRACE),
-            )
-        time.sleep(min(ENDING_INTERVAL, left))
-
-    @staticmethod
-    def _waiting_since(context: Context, name: str) -> float:
-        """Return since when this task has been waiting for a job to end, in seconds since 1970."""
-        ti = context["ti"]
-        waits = ti.xcom_pull(task_ids=ti.task_id, key=WAITING_SINCE, map_indexes=ti.map_index)
-        if isinstance(waits, dict) and waits.get("job_name") == name:
-            return float(waits["since"])
-        now = time.time()
-        ti.xcom_push(key=WAITING_SINCE, value={"job_name": name, "since": now})
-        return now
 
     # The wait
 
