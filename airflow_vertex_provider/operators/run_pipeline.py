@@ -35,7 +35,7 @@ from airflow_vertex_provider.operators.template import (
 )
 from airflow_vertex_provider.operators.template_inputs import input_artifacts, parameter_values
 from airflow_vertex_provider.operators.waiting import VertexWaitingOperator
-from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, job_xcoms
+from airflow_vertex_provider.outputs import RETURN_VALUE, VERTEX_STATE, Outcome, job_outcome, job_xcoms
 from airflow_vertex_provider.settings import PipelineSettings, merge_pipeline_settings
 from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
 
@@ -365,7 +365,9 @@ class RunVertexPipelineOperator(VertexWaitingOperator):
         return job_outcome(job)
 
     def xcoms_of(self, outcome: Outcome, job: JobSnapshot | None) -> Mapping[str, Any]:
-        """See :meth:`VertexWaitingOperator.xcoms_of`."""
+        """See :meth:`VertexWaitingOperator.xcoms_of`; the end of the job that was waited for here counts."""
+        if self.wait_for_completion and job is not None and job.done:
+            metrics.job_ended(job)
         return job_xcoms(self.job_name, self.vertex_url, outcome, job, {})
 
     def finish(self, context: Context, outcome: Outcome, xcoms: Mapping[str, Any]) -> Any:
@@ -373,8 +375,8 @@ class RunVertexPipelineOperator(VertexWaitingOperator):
 
         :raises VertexRunFailedError: the job ended in anything but success.
         """
-        for key, value in xcoms.items():
-            context["ti"].xcom_push(key=key, value=value)
+        for key in (VERTEX_STATE, RETURN_VALUE):
+            context["ti"].xcom_push(key=key, value=xcoms[key])
         if not outcome.succeeded:
             raise VertexRunFailedError(outcome.message)
         self.log.info("%s", outcome.message)

@@ -103,6 +103,8 @@ class TestXComs:
         assert instance.pushed["vertex_state"] == "PIPELINE_STATE_FAILED"
         assert instance.pushed["return_value"]["state"] == "PIPELINE_STATE_FAILED"
         assert instance.pushed["vertex_url"] == instance.pushed["return_value"]["url"]
+        addresses = {"vertex_url", "vertex_logs_url", "vertex_job_name"}
+        assert set(instance.pushed) == {*addresses, "vertex_state", "return_value"}
 
     def test_without_a_wait(self, emulator: VertexEmulator, tmp_path: Path) -> None:
         value, instance = drive(run(waiting(tmp_path / "gate"), wait_for_completion=False))
