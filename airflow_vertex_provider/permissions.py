@@ -44,7 +44,7 @@ _OBJECTS = "roles/storage.objectUser"
 PERMISSIONS: tuple[Permission, ...] = (
     Permission("aiplatform.pipelineJobs.create", CLIENT, PROJECT, "submitting a job", _USER),
     Permission("aiplatform.pipelineJobs.get", CLIENT, PROJECT, "following a job", _USER),
-    Permission("aiplatform.pipelineJobs.list", CLIENT, PROJECT, "testing the connection", _USER),
+    Permission("aiplatform.pipelineJobs.list", CLIENT, PROJECT, "following many jobs", _USER),
     Permission("aiplatform.pipelineJobs.cancel", CLIENT, PROJECT, "cancelling a job on kill", _USER),
     Permission(
         "aiplatform.schedules.create", CLIENT, PROJECT, "schedules of Vertex AI's own", _USER, optional=True
