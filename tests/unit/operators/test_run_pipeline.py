@@ -21,8 +21,7 @@ from airflow_vertex_provider.exceptions import (
     VertexSubmissionError,
 )
 from airflow_vertex_provider.hooks.pipeline import VertexPipelineHook
-from airflow_vertex_provider.operators import pipeline_job
-from airflow_vertex_provider.operators import run_pipeline as module
+from airflow_vertex_provider.operators import ending, pipeline_job
 from tests.emulator.pipelines import COPY, Pipeline, parameter, say
 from tests.support.processes import wait_until
 from tests.unit.operators.driving import Instance, context, drive
@@ -526,7 +525,7 @@ class TestAttempts:
     def test_a_retry_waits_for_a_job_that_is_being_cancelled(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, deferrable: bool
     ) -> None:
-        monkeypatch.setattr(module, "ENDING_INTERVAL", 0.05)
+        monkeypatch.setattr(ending, "ENDING_INTERVAL", 0.05)
         gate = tmp_path / "gate"
         with VertexEmulator(time_scale=0.2, cancelling_seconds=5.0, pending_seconds=0.0) as emulator:
             monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", emulator.connection_json())
