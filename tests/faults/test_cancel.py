@@ -56,10 +56,6 @@ class Run:
         path = f"dags/{self.dag_id}/dagRuns/{self.id}"
         self.airflow.request("PATCH", path, json_body={"state": state})
 
-    def delete(self) -> None:
-        """Delete the whole run."""
-        self.airflow.request("DELETE", f"dags/{self.dag_id}/dagRuns/{self.id}")
-
     def log(self, task_id: str = WAIT) -> str:
         return self.airflow.log(self.dag_id, self.id, task_id)
 
@@ -81,7 +77,6 @@ ACTS: dict[str, Callable[[Run], None]] = {
     "clear": lambda run: run.airflow.clear(run.dag_id, run.id, [WAIT]),
     "fail the run": lambda run: run.end("failed"),
     "end the run well": lambda run: run.end("success"),
-    "delete the run": Run.delete,
 }
 
 
