@@ -229,12 +229,15 @@ class TestCancel:
             ):
                 drive(operator)
 
-    def test_the_wait_never_cancels(self, hook: VertexPipelineHook, tmp_path: Path) -> None:
-        name = create(hook, gate(tmp_path))
-        operator = CancelVertexPipelineJobOperator(task_id="t", job_name=name, wait_for_completion=True)
-        with pytest.raises(TaskDeferred) as deferred:
-            operator.execute(context(Instance("t")))
-        assert deferred.value.timeout.total_seconds() > operator.timeout
+    def test_the_wait_never_cancels(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        # Slow enough to be CANCELLING still when the operator looks.
+        with VertexEmulator(time_scale=0.2, cancelling_seconds=300.0, pending_seconds=0.0) as emulator:
+            monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", emulator.connection_json())
+            name = create(VertexPipelineHook(), gate(tmp_path))
+            operator = CancelVertexPipelineJobOperator(task_id="t", job_name=name, wait_for_completion=True)
+            with pytest.raises(TaskDeferred) as deferred:
+                operator.execute(context(Instance("t")))
+            assert deferred.value.timeout.total_seconds() > operator.timeout
 
     @pytest.mark.parametrize("name", [[], None, 3, ["x"], "x"])
     def test_refused(self, emulator: VertexEmulator, name: Any) -> None:
