@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_vertex_provider import metrics
-from airflow_vertex_provider.exceptions import VertexApiError
+from airflow_vertex_provider.exceptions import VertexApiError, VertexSubmissionError
 from airflow_vertex_provider.job_names import JobName
 from airflow_vertex_provider.triggers.identity import Identity
 from airflow_vertex_provider.triggers.submitted import ended_by_user
@@ -56,6 +56,19 @@ class Killing:
             return
         self._thread = threading.Thread(target=self._ask_and_cancel, args=(ti, job_name), daemon=True)
         self._thread.start()
+
+    def stop_if_ended(self, ti: Any, job_name: str, *, cancel: bool) -> None:
+        """Cancel a job that has just come into being for a task that somebody ended meanwhile. On a worker.
+
+        Airflow tells a worker only with its next heartbeat; a short task may be over by then.
+
+        :param cancel: whether the job is to be cancelled at all.
+        :raises VertexSubmissionError: the task was ended.
+        """
+        if self.user.is_set() or ended_by_user(ti):
+            if cancel and not self.user.is_set():
+                self._cancel(job_name)
+            raise VertexSubmissionError(f"{job_name}: this task was ended while the job was being created")
 
     def _ask_and_cancel(self, ti: Any, job_name: str) -> None:
         if not ended_by_user(ti):

@@ -17,7 +17,6 @@ from airflow_vertex_provider import checks, metrics
 from airflow_vertex_provider.exceptions import (
     VertexRunFailedError,
     VertexSettingsError,
-    VertexSubmissionError,
 )
 from airflow_vertex_provider.graph import naming
 from airflow_vertex_provider.job_names import TASK_LABEL
@@ -235,9 +234,7 @@ class RunVertexPipelineOperator(VertexWaitingOperator):
             await_end(self, submitted, context, self.identity(), deferrable=self.deferrable)
             return self.execute(context)
         self._creating = self.job_name = name = submitted.name
-        if self._killing.user.is_set():
-            # The end came while the job was being created; the cancel that was begun then reaches it.
-            raise VertexSubmissionError(f"{name}: this task was ended while the job was being created")
+        self._killing.stop_if_ended(ti, name, cancel=self.cancel_on_kill)
         metrics.count("submitted" if submitted.created else "attached")
         self.vertex_url, self.vertex_logs_url = hook.job_urls(name)
         self.log.info("%s pipeline job %s", "Created" if submitted.created else "Attached to", name)

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_vertex_provider import metrics
 from airflow_vertex_provider.bundle import Bundle, Packed, dag_folder
-from airflow_vertex_provider.exceptions import VertexApiError, VertexSubmissionError
+from airflow_vertex_provider.exceptions import VertexApiError
 from airflow_vertex_provider.graph import naming
 from airflow_vertex_provider.graph.context import context_value
 from airflow_vertex_provider.graph.model import Graph
@@ -291,9 +291,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         """Tell of the job and where it is to be seen, and return its name."""
         ti = context["ti"]
         self._job_name = name
-        if self._killing.user.is_set():
-            # The end came while the job was being created; the cancel that was begun then reaches it.
-            raise VertexSubmissionError(f"{name}: this task was ended while the job was being created")
+        self._killing.stop_if_ended(ti, name, cancel=self.cancel_on_kill)
         metrics.count("submitted" if created else "attached")
         url, logs_url = hook.job_urls(name)
         self.log.info("%s pipeline job %s", "Created" if created else "Attached to", name)
