@@ -11,7 +11,8 @@ nothing                               the job is created
 same ``max_tries``                    a retry of submit, or a lost answer: attach
 another ``max_tries``, ended          the task was cleared after it: the next number
 another ``max_tries``, ending         wait for its end, then the next number
-another ``max_tries``, running        attach: a new attempt begins only when the earlier job has ended
+another ``max_tries``, running        attach: a new attempt begins only when the earlier job has ended; cancel
+                                      it and wait if whoever followed it was cleared too
 made before this DAG run began        the job of a deleted run of the same id: the next number if it has
                                       ended; refused if it runs and was asked for something else
 ====================================  =====================================================================
@@ -89,6 +90,7 @@ def submit_attempt(
     run_started: datetime | None,
     after: Callable[[JobSnapshot], Mapping[str, Any]] | None = None,
     on_create: Callable[[str], None] | None = None,
+    ends_earlier: Callable[[], bool] | None = None,
     try_number: int | None = None,
     owner: Mapping[str, str] | None = None,
 ) -> Submitted | Ending:
@@ -99,6 +101,7 @@ def submit_attempt(
     :param max_tries: of the submit task.
     :param run_started: when the DAG run began, or ``None`` if that is not known.
     :param after: an earlier attempt of this run, that did not succeed, to the job to create after it.
+    :param ends_earlier: asked whether an earlier attempt that runs still is to be cancelled.
     :param on_create: told the resource name of each job before it is asked for.
     :param try_number: of the task, if the job is the task: a try after one that failed begins the next
         attempt. ``None`` if a retry always attaches.
@@ -125,6 +128,10 @@ def submit_attempt(
             return Submitted(name, created, attempt)
         found = hook.get_job(name)
         _check_owner(found, owner or {})
+        cleared_since = found.labels.get(MAX_TRIES_LABEL) != str(max_tries)
+        if not found.done and cleared_since and ends_earlier is not None and ends_earlier():
+            hook.cancel_job(name)
+            return Ending(name, found.state_text)
         if _serves(hook, found, max_tries, fingerprint, run_started, try_number):
             return Submitted(name, created, attempt)
         if not found.done:

@@ -30,7 +30,7 @@ from airflow_vertex_provider.operators.parameters import check_environment, writ
 from airflow_vertex_provider.outputs import Outcome
 from airflow_vertex_provider.settings import PipelineSettings, task_level
 from airflow_vertex_provider.triggers.identity import Identity
-from airflow_vertex_provider.triggers.submitted import ENDED
+from airflow_vertex_provider.triggers.submitted import ENDED, task_state
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -72,6 +72,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
     :param cancel_on_kill: cancel the job if a user ends this task, also while it is being created.
     :param deferrable: wait in the triggerer for the end of an earlier attempt that is being cancelled.
     :param job_retries: how often the wait task tries the group again if its job fails.
+    :param wait_task_id: full id of the wait task; empty if there is none.
     """
 
     template_fields: Sequence[str] = (
@@ -105,6 +106,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         cancel_on_kill: bool = True,
         deferrable: bool = True,
         job_retries: int = 0,
+        wait_task_id: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -119,6 +121,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
         self.job_retries = job_retries
+        self.wait_task_id = wait_task_id
         self._job_name: str | None = None
         self._ti: Any = None
 
@@ -211,7 +214,13 @@ class SubmitVertexPipelineOperator(BaseOperator):
             job=job,
             job_id=lambda attempt: naming.job_id(graph.dag_id, graph.group_id, ti.run_id, attempt, map_index),
             max_tries=ti.max_tries,
-            run_started=context["dag_run"].start_date,
+            # A clear lets the run begin anew; the store tells a deleted run of the same id apart.
+            run_started=(
+                None
+                if ti.try_number > 1 and task_store(context) is not None
+                else context["dag_run"].start_date
+            ),
+            ends_earlier=lambda: self._cleared_with_wait(ti),
             # A first try has no attempt before it but those of a deleted run of the same id. (When the run
             # began does not tell: a clear lets it begin anew.)
             after=(lambda earlier: self._rerun(graph, hook, job, earlier, ti)) if ti.try_number > 1 else None,
@@ -242,6 +251,20 @@ class SubmitVertexPipelineOperator(BaseOperator):
             self.log.info("%s", line)
         values = found.parameter_values
         return {**job, "pipeline_spec": found.spec, "runtime_config": {**config, "parameter_values": values}}
+
+    def _cleared_with_wait(self, ti: Any) -> bool:
+        """Tell whether the task that followed the earlier attempt was cleared with this one.
+
+        Then the earlier job is about to be cancelled, by the trigger of that task or from here.
+        """
+        if not self.cancel_on_kill or not self.wait_task_id:
+            return False
+        try:
+            state = task_state(ti.dag_id, ti.run_id, self.wait_task_id)
+        except Exception as error:  # noqa: BLE001 - whatever keeps Airflow from answering
+            self.log.warning("The state of %s is not known: %s", self.wait_task_id, error)
+            return False
+        return state not in ("deferred", "running", "queued", "scheduled", "up_for_retry")
 
     def _cleared(self, graph: Graph, ti: Any) -> set[str]:
         """Return the Vertex names of tasks that somebody cleared one by one: they run again, come what may.
