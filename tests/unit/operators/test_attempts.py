@@ -100,6 +100,20 @@ def test_clearing_while_the_job_runs_attaches(
     assert jobs(emulator) == ["job-1"]
 
 
+def test_clearing_all_that_followed_the_job_ends_it(
+    hook: VertexPipelineHook, emulator: VertexEmulator, tmp_path: Path
+) -> None:
+    first = submit(hook, waiting(tmp_path))
+    # A retry of the same attempt is none of that.
+    assert submit(hook, waiting(tmp_path), ends_earlier=lambda: True).name.endswith("job-1")
+    found = ask(hook, waiting(tmp_path), max_tries=1, ends_earlier=lambda: True)
+    assert isinstance(found, Ending)
+    end(hook, first)
+    assert hook.get_job(first.name).state_text == "PIPELINE_STATE_CANCELLED"
+    assert submit(hook, 1, max_tries=1, ends_earlier=lambda: True).created
+    assert jobs(emulator) == ["job-1", "job-2"]
+
+
 def test_clearing_while_the_job_is_being_cancelled_waits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
