@@ -36,6 +36,18 @@ class FaultyEmulator(EmulatorProcess):
         """End all faults."""
         self._http.delete(f"{self.endpoint}/emulator/faults", timeout=30).raise_for_status()
 
+    def asked_for(self, run_id: str) -> bool:
+        """Tell whether a job of a run was asked for, whether or not there is an answer."""
+        answer = self._http.get(f"{self.endpoint}/emulator/requests", timeout=60)
+        answer.raise_for_status()
+        name = label_value(run_id)
+        return any(
+            item["rest_method"] == "pipelineJobs.create"
+            and isinstance(item["body"], dict)
+            and item["body"].get("labels", {}).get("airflow_run_id") == name
+            for item in answer.json()
+        )
+
     def jobs(self, dag_id: str = "", run_id: str = "") -> list[dict[str, Any]]:
         """Return the pipeline jobs, of one DAG or one run of it if named, as the API lists them."""
         found: list[dict[str, Any]] = []
