@@ -66,7 +66,8 @@ class Killing:
         :raises VertexSubmissionError: the task was ended.
         """
         if self.user.is_set() or ended_by_user(ti):
-            if cancel and not self.user.is_set():
+            if cancel:
+                # Also where a thread is at it: that ends with this process.
                 self._cancel(job_name)
             raise VertexSubmissionError(f"{job_name}: this task was ended while the job was being created")
 
