@@ -95,8 +95,9 @@ def faulty_airflow(faulty_emulator: FaultyEmulator, faults_folder: Path) -> Iter
     env = {
         "PYTHONPATH": python_path,
         "FAULTS_FOLDER": str(faults_folder),
-        # A worker that is gone is found within seconds rather than minutes.
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        # A worker that is gone is found within a minute rather than five. Shorter, and a busy machine's own
+        # workers, late with their heartbeats, are taken for gone.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
         # Many runs wait at the same time, with half a second between looks.
