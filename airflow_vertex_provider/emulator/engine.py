@@ -37,6 +37,8 @@ class Engine:
     def start(self) -> None:
         """Take up what an earlier life of the emulator left unfinished."""
         self.custom_jobs.take_up()
+        if not self._execute:
+            return
         for job in self._services.store.all("pipelineJobs"):
             if PipelineState(job.body["state"]) not in TERMINAL_PIPELINE_STATES:
                 self.submit(job)
@@ -54,6 +56,8 @@ class Engine:
 
     def submit(self, job: Resource) -> None:
         """Begin to run a pipeline job."""
+        if not self._execute:
+            return
         run = JobRun(self._services, self.custom_jobs, job)
         with self._lock:
             self._runs[job.key] = run
@@ -67,6 +71,8 @@ class Engine:
 
     def submit_custom_job(self, job: Resource) -> None:
         """Begin to run a custom job that a client created."""
+        if not self._execute:
+            return
 
         def run() -> None:
             try:
@@ -98,8 +104,6 @@ class Engine:
             run.ended.wait()
 
     def _spawn(self, target: Callable[[], None], name: str) -> None:
-        if not self._execute:
-            return
         thread = threading.Thread(target=target, name=name, daemon=True)
         with self._lock:
             self._threads = [other for other in self._threads if other.is_alive()]

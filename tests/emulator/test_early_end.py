@@ -37,3 +37,16 @@ def test_a_job_that_is_given_up_before_its_run_begins(
         assert emulator.jobs() == []
     assert emulator.custom_jobs() == []
     assert "the emulator failed" not in caplog.text
+
+
+def test_jobs_that_are_not_executed_stay_and_can_be_deleted(start_emulator: Start) -> None:
+    emulator = start_emulator(execute=False, delete_running="accept")
+    client = Client(emulator.endpoint)
+    spec = Pipeline().task("t").spec()
+    body = {"pipelineSpec": spec, "runtimeConfig": {"gcsOutputDirectory": ROOT}}
+    path = f"/v1/projects/{PROJECT}/locations/{LOCATION}/pipelineJobs?pipelineJobId=still"
+    name = client.call("POST", path, body)["name"]
+    assert client.call("GET", f"/v1/{name}")["state"] == "PIPELINE_STATE_PENDING"
+    client.call("DELETE", f"/v1/{name}")
+    assert emulator.jobs() == []
+    assert emulator.custom_jobs() == []
