@@ -176,11 +176,12 @@ async def ours(service: Service, members: list[str]) -> dict[str, Any]:
 
 async def settled(service: Service) -> None:
     """Wait until every job has been seen, and there are few reads."""
-    while True:
-        seen = service.received()
-        await asyncio.sleep(3)
-        if seen > JOBS and service.received() - seen <= 3 * SPEED:
-            return
+    async with asyncio.timeout(minutes(60)):
+        while True:
+            seen = service.received()
+            await asyncio.sleep(3)
+            if seen > JOBS and service.received() - seen <= 3 * SPEED:
+                return
 
 
 def memory() -> int:
