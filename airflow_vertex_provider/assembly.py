@@ -134,7 +134,7 @@ def _submit(group: VertexTaskGroup, reading: Reading) -> SubmitVertexPipelineOpe
         cancel_on_kill=group.cancel_on_kill,
         deferrable=group.deferrable,
         job_retries=group.retries,
-        wait_task_id=_full_id(group, WAIT) if group.wait_for_completion else "",
+        wait_task_id=f"{group.group_id}.{WAIT}" if group.wait_for_completion else "",
         task_group=group,
         dag=group.dag,
         trigger_rule="all_success",
@@ -217,12 +217,6 @@ def _setting(operator: Any, name: str, *, default: bool) -> bool:
 def _child(group: VertexTaskGroup, name: str) -> str:
     # Without prefixed ids two groups of a DAG would both want "submit_pipeline".
     return name if group.prefix_group_id else f"{group.group_id}.{name}"
-
-
-def _full_id(group: VertexTaskGroup, name: str) -> str:
-    """Return the full id of a task that the group makes."""
-    label = _child(group, name)
-    return f"{group.group_id}.{label}" if group.prefix_group_id else label
 
 
 def _outer_branches(group: VertexTaskGroup, operators: Iterable[Any], inside: set[str]) -> list[Problem]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_vertex_provider.exceptions import VertexConfigurationError
+from airflow_vertex_provider.exceptions import VertexConfigurationError, VertexSettingsError
 
 #: Labels of a group's job: the number of the attempt, the ``max_tries`` of the submit task, a digest of what
 #: was asked for, and how often the group may be tried again by itself.
@@ -74,3 +75,19 @@ def location_of(name: str) -> str:
     :raises VertexConfigurationError: ``name`` is not the resource name of a pipeline job.
     """
     return JobName.parse(name).location
+
+
+def job_names(value: object) -> list[str]:
+    """Return one resource name or several as a list.
+
+    :raises VertexConfigurationError: there is none, or something is no resource name of a job.
+    """
+    if isinstance(value, str):
+        names = [value]
+    elif isinstance(value, Sequence) and value:
+        names = list(value)
+    else:
+        raise VertexSettingsError("job_name", value, "the resource name of a pipeline job, or a list of them")
+    for name in names:
+        JobName.parse(name)
+    return names

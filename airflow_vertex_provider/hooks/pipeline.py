@@ -307,12 +307,9 @@ class VertexPipelineHook(GoogleBaseHook):
             read_mask=FieldMask(paths=["name", "state", "update_time"]),
         )
         client = self.client(parent.rpartition("/")[2])
-        page = self._call(
-            f"list pipeline jobs of {parent}",
-            lambda: client.list_pipeline_jobs(request=request, timeout=CALL_TIMEOUT, retry=None),
-            once=True,
+        answer = self._call(
+            f"list pipeline jobs of {parent}", functools.partial(_page, client, request), once=True
         )
-        answer = next(iter(page.pages))
         return [listed_job(job) for job in answer.pipeline_jobs], str(answer.next_page_token)
 
     def list_jobs(

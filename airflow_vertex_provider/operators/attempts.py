@@ -60,12 +60,10 @@ class Submitted:
 
     :param name: resource name.
     :param created: whether it was created now, rather than found.
-    :param attempt: its number, counted from 1.
     """
 
     name: str
     created: bool
-    attempt: int
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def submit_attempt(
             location=location, job_id=job_id(attempt), job={**request, "labels": labels}
         )
         if created:
-            return Submitted(name, created, attempt)
+            return Submitted(name, created)
         found = hook.get_job(name)
         _check_owner(found, owner or {})
         cleared_since = found.labels.get(MAX_TRIES_LABEL) != str(max_tries)
@@ -133,7 +131,7 @@ def submit_attempt(
             hook.cancel_job(name)
             return Ending(name, found.state_text)
         if _serves(hook, found, max_tries, fingerprint, run_started, try_number):
-            return Submitted(name, created, attempt)
+            return Submitted(name, created)
         if not found.done:
             return Ending(name, found.state_text)
         request = job

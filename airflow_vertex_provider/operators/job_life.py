@@ -15,7 +15,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_vertex_provider import checks
 from airflow_vertex_provider.exceptions import VertexApiError, VertexSettingsError
-from airflow_vertex_provider.job_names import JobName
+from airflow_vertex_provider.job_names import JobName, job_names
 from airflow_vertex_provider.links.pipeline_job import (
     VERTEX_LOGS_URL,
     VERTEX_URL,
@@ -339,22 +339,6 @@ def _location(field: str, value: Any) -> str:
     if allowed:
         raise VertexSettingsError(field, location, allowed)
     return location
-
-
-def job_names(value: object) -> list[str]:
-    """Return one resource name or several as a list.
-
-    :raises VertexConfigurationError: there is none, or something is no resource name of a job.
-    """
-    if isinstance(value, str):
-        names = [value]
-    elif isinstance(value, Sequence) and value:
-        names = list(value)
-    else:
-        raise VertexSettingsError("job_name", value, "the resource name of a pipeline job, or a list of them")
-    for name in names:
-        JobName.parse(name)
-    return names
 
 
 def _refuse_unended(jobs: list[JobSnapshot], seconds: float) -> None:

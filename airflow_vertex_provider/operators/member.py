@@ -16,7 +16,6 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_vertex_provider.exceptions import VertexApiError, VertexTaskFailedError
 from airflow_vertex_provider.graph.skips import rule_of
-from airflow_vertex_provider.job_names import JobName
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.operators.waiting import (
     LOST_WORKER_DELAY,
@@ -35,7 +34,8 @@ from airflow_vertex_provider.outputs import (
     read_value,
     task_outcome,
 )
-from airflow_vertex_provider.triggers.pipeline_job import WHAT_TO_CLEAR, VertexMemberTrigger
+from airflow_vertex_provider.triggers.next_attempts import WHAT_TO_CLEAR, awaited_attempt, tell_awaited
+from airflow_vertex_provider.triggers.pipeline_job import VertexMemberTrigger
 from airflow_vertex_provider.triggers.submitted import ENDED, is_job_name, task_state
 
 if TYPE_CHECKING:
@@ -138,11 +138,10 @@ class VertexMemberOperator(VertexWaitingOperator):
     ) -> str | None:
         """Wait for the next attempt while the task that makes it has not ended. On a worker."""
         ti = context["ti"]
-        cleared = ti.try_number > 1
-        if not job.attempt or not job.done or not self.wait_task_id or not (job.retries_left or cleared):
+        name = awaited_attempt(job, self.wait_task_id, ti.try_number)
+        if not name:
             return None
-        name = JobName.parse(job.name).with_attempt(job.attempt + 1)
-        self.log.info("%s; a next attempt may follow", outcome.message.partition("\n")[0])
+        tell_awaited(outcome, self.log)
         while True:
             try:
                 return hook.look(name, once=False).name

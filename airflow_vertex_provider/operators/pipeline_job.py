@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_vertex_provider import metrics
 from airflow_vertex_provider.exceptions import VertexJobFailedError
-from airflow_vertex_provider.job_names import JobName
 from airflow_vertex_provider.links.pipeline_job import (
     VERTEX_LOGS_URL,
     VERTEX_URL,
@@ -25,13 +24,14 @@ from airflow_vertex_provider.operators.submit import (
 from airflow_vertex_provider.operators.submit import task_store
 from airflow_vertex_provider.operators.waiting import (
     AirflowSkipException,
-    VertexWaitingOperator,
+    VertexJobWaitingOperator,
     needs_worker,
     triggers_can_end_tasks,
     xcom_template,
 )
 from airflow_vertex_provider.outputs import RETURN_VALUE, Outcome, job_outcome, job_xcoms
-from airflow_vertex_provider.triggers.pipeline_job import REPORTED, VertexPipelineJobTrigger
+from airflow_vertex_provider.triggers.next_attempts import REPORTED, next_step, tell_made, tell_retry
+from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
 from airflow_vertex_provider.triggers.submitted import is_job_name
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     return getattr(module, name)
 
 
-class WaitVertexPipelineOperator(VertexWaitingOperator):
+class WaitVertexPipelineOperator(VertexJobWaitingOperator):
     """Waits for a pipeline job that another task submitted.
 
     XComs: ``vertex_url``, ``vertex_logs_url``, ``vertex_state`` and ``return_value``, a dict of
@@ -192,42 +192,15 @@ class WaitVertexPipelineOperator(VertexWaitingOperator):
         """Make the next attempt as the trigger does. On a worker."""
         from airflow_vertex_provider.hooks.next_attempt import next_attempt
 
-        reached = JobName.parse(self.reported).attempt if self.reported else 0
-        retry = bool(job.retries_left)
-        if not job.attempt or not (retry or reached >= job.attempt):
-            return None
-        if reached > job.attempt:
-            return JobName.parse(job.name).with_attempt(job.attempt + 1)
-        if retry:
-            metrics.job_ended(job)
-            self.log.warning("%s", outcome.message)
-            self.log.info(
-                "The group has %d retries left; the next one in %.0f s",
-                job.retries_left,
-                self.retry_delay_of_group,
-            )
+        step = next_step(job, self.reported)
+        if step is None or step.there:
+            return step.name if step else None
+        if step.retry:
+            tell_retry(job, outcome, self.retry_delay_of_group, self.log)
             time.sleep(self.retry_delay_of_group)
-        made = next_attempt(hook, job.name, needs=self.needs, retry=retry)
-        for line in made.lines(self.airflow_ids) if made.created else ():
-            self.log.info("%s", line)
-        metrics.count("submitted" if made.created else "attached")
+        made = next_attempt(hook, job.name, needs=self.needs, retry=step.retry)
+        tell_made(made, self.airflow_ids, self.log)
         return made.name
-
-    def out_of_time(self) -> Outcome:
-        """See :meth:`VertexWaitingOperator.out_of_time`; the job is cancelled, unless that is not wanted."""
-        message = f"The job {self.job_name} had not ended within its time limit"
-        if not self.cancel_on_kill:
-            message = f"{message}; it was left running: cancel_on_kill is False"
-            return Outcome(succeeded=False, message=message)
-        self.identity().hook().cancel_job(self.job_name)
-        return Outcome(succeeded=False, message=f"{message} and is being cancelled")
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger; if Airflow ended that since the time was over, cancel what it followed."""
-        late = next_method == "__fail__" and "timeout" in str((next_kwargs or {}).get("error", "")).lower()
-        if late and self.cancel_on_kill and is_job_name(self.job_name):
-            self.identity().hook().cancel_job(self.job_name)
-        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Cancel the job when a user ends this task while it waits on a worker, or its time is over."""

@@ -33,7 +33,7 @@ from airflow_vertex_provider.operators.template import (
     template_of,
 )
 from airflow_vertex_provider.operators.template_inputs import input_artifacts, parameter_values
-from airflow_vertex_provider.operators.waiting import VertexWaitingOperator
+from airflow_vertex_provider.operators.waiting import VertexJobWaitingOperator
 from airflow_vertex_provider.outputs import RETURN_VALUE, VERTEX_STATE, Outcome, job_outcome, job_xcoms
 from airflow_vertex_provider.settings import PipelineSettings, merge_pipeline_settings
 from airflow_vertex_provider.triggers.pipeline_job import VertexPipelineJobTrigger
@@ -69,7 +69,7 @@ _job_id = checks.matching(
 )
 
 
-class RunVertexPipelineOperator(VertexWaitingOperator):
+class RunVertexPipelineOperator(VertexJobWaitingOperator):
     """Submits a compiled pipeline and waits for its job.
 
     XComs: ``vertex_url``, ``vertex_logs_url`` and ``vertex_job_name``, pushed as soon as there is a job;
@@ -130,6 +130,7 @@ class RunVertexPipelineOperator(VertexWaitingOperator):
         ("parameter_values", "input_artifacts", "labels", "job_overrides"), "json"
     )
     ui_color = "#d2e3fc"
+    limited_by = "execution_timeout"
 
     def __init__(
         self,
@@ -381,24 +382,10 @@ class RunVertexPipelineOperator(VertexWaitingOperator):
 
     # The end before its time
 
-    def out_of_time(self) -> Outcome:
-        """See :meth:`VertexWaitingOperator.out_of_time`; the job is cancelled, unless that is not wanted."""
-        message = f"The job {self.job_name} had not ended within execution_timeout"
-        if not self.cancel_on_kill:
-            message = f"{message}; it was left running: cancel_on_kill is False"
-            return Outcome(succeeded=False, message=message)
-        self.identity().hook().cancel_job(self.job_name)
-        return Outcome(succeeded=False, message=f"{message} and is being cancelled")
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger; if Airflow ended that since the time was over, cancel what it followed."""
-        late = next_method == "__fail__" and "timeout" in str((next_kwargs or {}).get("error", "")).lower()
-        if late and self.cancel_on_kill:
-            ti = context["ti"]
-            name = ti.xcom_pull(task_ids=ti.task_id, key=VERTEX_JOB_NAME, map_indexes=ti.map_index)
-            if name:
-                self.identity().hook().cancel_job(str(name))
-        return super().resume_execution(next_method, next_kwargs, context)
+    def job_followed(self, context: Context) -> object:
+        """See :meth:`VertexJobWaitingOperator.job_followed`; the job's name is no field of this task."""
+        ti = context["ti"]
+        return ti.xcom_pull(task_ids=ti.task_id, key=VERTEX_JOB_NAME, map_indexes=ti.map_index)
 
     @cached_property
     def _killing(self) -> Killing:

@@ -30,7 +30,7 @@ from airflow_vertex_provider.operators.parameters import check_environment, writ
 from airflow_vertex_provider.outputs import Outcome
 from airflow_vertex_provider.settings import PipelineSettings, task_level
 from airflow_vertex_provider.triggers.identity import Identity
-from airflow_vertex_provider.triggers.submitted import ENDED, task_state
+from airflow_vertex_provider.triggers.submitted import ENDED, GOING_ON, task_state, task_states
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -135,10 +135,10 @@ class SubmitVertexPipelineOperator(BaseOperator):
         """
         hook = self._identity().hook()
         self._ti = context["ti"]
+        graph = Graph.from_dict(self.graph)
         name = self._known_job(hook, context)
         if name is not None:
-            return self._submitted(hook, context, name, created=False)
-        graph = Graph.from_dict(self.graph)
+            return self._submitted(graph, hook, context, name, created=False)
         job, location = self._request(graph, hook, context)
         submitted = self._attempt(graph, hook, job, location, context)
         if isinstance(submitted, Ending):
@@ -146,7 +146,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
             await_end(self, submitted, context, self._identity(), deferrable=self.deferrable)
             return self.execute(context)
         self._remember(context, submitted.name)
-        return self._submitted(hook, context, submitted.name, created=submitted.created)
+        return self._submitted(graph, hook, context, submitted.name, created=submitted.created)
 
     def again(self, context: Context, event: Mapping[str, Any]) -> str:
         """Go on after an earlier attempt has ended. On a worker.
@@ -264,24 +264,20 @@ class SubmitVertexPipelineOperator(BaseOperator):
         except Exception as error:  # noqa: BLE001 - whatever keeps Airflow from answering
             self.log.warning("The state of %s is not known: %s", self.wait_task_id, error)
             return False
-        return state not in ("deferred", "running", "queued", "scheduled", "up_for_retry")
+        return state not in GOING_ON
 
     def _cleared(self, graph: Graph, ti: Any) -> set[str]:
         """Return the Vertex names of tasks that somebody cleared one by one: they run again, come what may.
 
         Where the whole group was cleared, nobody chose.
         """
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
         names = graph.vertex_names()
         try:
-            found = RuntimeTaskInstance.get_task_states(
-                dag_id=ti.dag_id, task_ids=list(names), run_ids=[ti.run_id]
-            ).get(ti.run_id, {})
+            states = task_states(ti.dag_id, ti.run_id, list(names))
         except Exception as error:  # noqa: BLE001 - whatever keeps Airflow from answering
             self.log.warning("It is not known which members were cleared: %s", error)
             return set()
-        kept = {key for key, state in found.items() if str(getattr(state, "value", state)) in ENDED}
+        kept = {key for key, state in states.items() if state in ENDED}
         if not kept:
             return set()
         return {
@@ -297,7 +293,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         if not isinstance(known, dict) or known.get("max_tries") != context["ti"].max_tries:
             return None
         try:
-            return hook.get_job(str(known["job_name"])).name
+            return hook.look(str(known["job_name"]), once=False).name
         except VertexApiError as error:
             if error.code != 404:
                 raise
@@ -310,7 +306,9 @@ class SubmitVertexPipelineOperator(BaseOperator):
         if store is not None:
             store.set(STORED_JOB, {"job_name": name, "max_tries": context["ti"].max_tries})
 
-    def _submitted(self, hook: VertexPipelineHook, context: Context, name: str, *, created: bool) -> str:
+    def _submitted(
+        self, graph: Graph, hook: VertexPipelineHook, context: Context, name: str, *, created: bool
+    ) -> str:
         """Tell of the job and where it is to be seen, and return its name."""
         ti = context["ti"]
         self._job_name = name
@@ -321,7 +319,7 @@ class SubmitVertexPipelineOperator(BaseOperator):
         self.log.info("Vertex AI: %s", url)
         ti.xcom_push(key=VERTEX_URL, value=url)
         ti.xcom_push(key=VERTEX_LOGS_URL, value=logs_url)
-        ti.xcom_push(key=VERTEX_TASK_NAMES, value=Graph.from_dict(self.graph).vertex_names())
+        ti.xcom_push(key=VERTEX_TASK_NAMES, value=graph.vertex_names())
         return name
 
     def on_kill(self) -> None:

@@ -26,12 +26,13 @@ from airflow_vertex_provider.links.pipeline_job import (
     VertexPipelineLink,
 )
 from airflow_vertex_provider.outputs import Outcome
-from airflow_vertex_provider.snapshot import unknown_states
 from airflow_vertex_provider.triggers.identity import Identity
+from airflow_vertex_provider.triggers.submitted import is_job_name
 from airflow_vertex_provider.triggers.waiting import (
     JOB_FIELDS,
     TIME_LIMIT_GRACE,
     WaitTrigger,
+    tell_unknown,
     waiting_fields,
 )
 
@@ -210,6 +211,34 @@ class VertexWaitingOperator(BaseOperator):
         return self.finish(context, Outcome.from_dict(event["outcome"]), event["xcoms"])
 
 
+class VertexJobWaitingOperator(VertexWaitingOperator):
+    """Base of the operators whose job is their own to cancel: by a user's act, or when its time is over."""
+
+    cancel_on_kill: bool
+    #: What limits the time, as the author calls it.
+    limited_by = "its time limit"
+
+    def out_of_time(self) -> Outcome:
+        """See :meth:`VertexWaitingOperator.out_of_time`; the job is cancelled, unless that is not wanted."""
+        message = f"The job {self.job_name} had not ended within {self.limited_by}"
+        if not self.cancel_on_kill:
+            message = f"{message}; it was left running: cancel_on_kill is False"
+            return Outcome(succeeded=False, message=message)
+        self.identity().hook().cancel_job(self.job_name)
+        return Outcome(succeeded=False, message=f"{message} and is being cancelled")
+
+    def job_followed(self, context: Context) -> object:
+        """Return the job that the trigger followed, when a worker goes on without having begun."""
+        return self.job_name
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger; if Airflow ended that since the time was over, cancel what it followed."""
+        late = next_method == "__fail__" and "timeout" in str((next_kwargs or {}).get("error", "")).lower()
+        if late and self.cancel_on_kill and is_job_name(name := self.job_followed(context)):
+            self.identity().hook().cancel_job(str(name))
+        return super().resume_execution(next_method, next_kwargs, context)
+
+
 def follow(
     hook: VertexPipelineHook,
     job_name: str,
@@ -234,9 +263,7 @@ def follow(
                 raise
             log.warning("Cannot look at %s yet: %s", job_name, error)
         else:
-            for state in sorted(unknown_states(job) - unknown):
-                unknown.add(state)
-                log.warning("Vertex AI reports the state %s, unknown here; waiting on", state)
+            tell_unknown(job, unknown, log)
             outcome = outcome_of(job)
             failed = outcome is not None and not outcome.succeeded and not outcome.skipped
             # While the group has retries left, no failure is one before the job has ended.

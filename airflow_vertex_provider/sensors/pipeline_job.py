@@ -11,7 +11,7 @@ from airflow.sdk import BaseSensorOperator
 from airflow.sdk.bases.sensor import PokeReturnValue
 
 from airflow_vertex_provider.exceptions import VertexJobFailedError, VertexSettingsError
-from airflow_vertex_provider.job_names import JobName
+from airflow_vertex_provider.job_names import JobName, job_names
 from airflow_vertex_provider.links.pipeline_job import (
     VERTEX_LOGS_URL,
     VERTEX_URL,
@@ -90,20 +90,10 @@ class VertexPipelineJobSensor(BaseSensorOperator):
 
         :raises VertexConfigurationError: there is none, or something is no resource name of a job.
         """
-        if isinstance(self.job_name, str):
-            names = [self.job_name]
-        elif isinstance(self.job_name, Sequence) and self.job_name:
-            names = list(self.job_name)
-        else:
-            raise VertexSettingsError(
-                "job_name",
-                self.job_name,
-                "the resource name of a pipeline job, or a list of them",
-                self.task_id,
-            )
-        for name in names:
-            JobName.parse(name)
-        return names
+        try:
+            return job_names(self.job_name)
+        except VertexSettingsError as error:
+            raise error.at(self.task_id) from None
 
     def identity(self) -> Identity:
         """As whom the jobs are read; links lead to the project that the first job's name tells."""

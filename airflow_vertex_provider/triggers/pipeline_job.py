@@ -15,7 +15,6 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_vertex_provider import metrics
 from airflow_vertex_provider.exceptions import VertexApiError, VertexValueError
-from airflow_vertex_provider.job_names import JobName
 from airflow_vertex_provider.links.pipeline_job import VERTEX_LOGS_URL
 from airflow_vertex_provider.outputs import (
     RETURN_VALUE,
@@ -30,20 +29,21 @@ from airflow_vertex_provider.outputs import (
 from airflow_vertex_provider.snapshot import JobSnapshot
 from airflow_vertex_provider.triggers.cancelling import begin_cancel, cancel_within
 from airflow_vertex_provider.triggers.identity import in_thread
+from airflow_vertex_provider.triggers.next_attempts import (
+    REPORTED,
+    WHAT_TO_CLEAR,
+    awaited_attempt,
+    next_step,
+    tell_awaited,
+    tell_made,
+    tell_retry,
+)
 from airflow_vertex_provider.triggers.submitted import ENDED, ended_by_user, is_job_name, task_state
 from airflow_vertex_provider.triggers.waiting import KILL_BOUND, TIME_LIMIT_GRACE, WaitTrigger
 from airflow_vertex_provider.triggers.watcher import Watcher
 
 if TYPE_CHECKING:
     from airflow_vertex_provider.hooks.next_attempt import NextAttempt
-
-
-#: What is told of a member that was cleared alone after its job failed.
-WHAT_TO_CLEAR = (
-    "No next attempt comes: %s is %s. To run again what failed, clear that task too, or %s with all below it"
-)
-#: XCom key of the job whose failure a wait task reported, and in which try.
-REPORTED = "vertex_reported"
 
 
 class VertexPipelineJobTrigger(WaitTrigger):
@@ -121,12 +121,10 @@ class VertexPipelineJobTrigger(WaitTrigger):
         """Return the job whose failure an earlier try of this task has reported."""
         from airflow.sdk.execution_time.xcom import XCom
 
-        ti = self.task_instance
-        if ti is None or self.try_number < 2:
+        if self.task_instance is None or self.try_number < 2:
             return ""
-        place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id}
-        index = -1 if ti.map_index is None else ti.map_index
-        mark = await in_thread(lambda: XCom.get_one(key=REPORTED, map_index=index, **place))
+        place = self._place()
+        mark = await in_thread(lambda: XCom.get_one(key=REPORTED, **place))
         # The same try may have got that far in another triggerer: that is no user's act.
         if not isinstance(mark, dict) or mark.get("try_number", 0) >= self.try_number:
             return ""
@@ -134,26 +132,15 @@ class VertexPipelineJobTrigger(WaitTrigger):
 
     async def _next_job(self, job: JobSnapshot, outcome: Outcome) -> str | None:
         """Make the next attempt: the group has retries left, or this task was cleared after it failed."""
-        if not self.reruns or not job.attempt:
-            return None
-        reached = JobName.parse(self.reported).attempt if self.reported else 0
-        if reached > job.attempt:
-            return JobName.parse(job.name).with_attempt(job.attempt + 1)
-        retry = bool(job.retries_left)
-        if not retry and reached != job.attempt:
-            return None
-        if retry:
-            metrics.job_ended(job)
-            self.log.warning("%s", outcome.message)
-            self.log.info(
-                "The group has %d retries left; the next one in %.0f s", job.retries_left, self.retry_delay
-            )
+        step = next_step(job, self.reported) if self.reruns else None
+        if step is None or step.there:
+            return step.name if step else None
+        if step.retry:
+            tell_retry(job, outcome, self.retry_delay, self.log)
             await asyncio.sleep(self.retry_delay)
-        self._making = JobName.parse(job.name).with_attempt(job.attempt + 1)
-        made = await self._made(job.name, retry=retry)
-        for line in made.lines(self.airflow_ids) if made.created else ():
-            self.log.info("%s", line)
-        metrics.count("submitted" if made.created else "attached")
+        self._making = step.name
+        made = await self._made(job.name, retry=step.retry)
+        tell_made(made, self.airflow_ids, self.log)
         return made.name
 
     def _count(self, job: JobSnapshot) -> None:
@@ -295,11 +282,10 @@ class VertexMemberTrigger(WaitTrigger):
     async def _next_job(self, job: JobSnapshot, outcome: Outcome) -> str | None:
         """Wait for the next attempt while the task that makes it has not ended."""
         ti = self.task_instance
-        cleared = self.try_number > 1
-        if not job.attempt or not job.done or not self.wait_task_id or not (job.retries_left or cleared):
+        name = awaited_attempt(job, self.wait_task_id, self.try_number)
+        if not name:
             return None
-        name = JobName.parse(job.name).with_attempt(job.attempt + 1)
-        self.log.info("%s; a next attempt may follow", outcome.message.partition("\n")[0])
+        tell_awaited(outcome, self.log)
         follow = Watcher.follow(self.identity, name, poll_interval=self.poll_interval, expected=True)
         async with aclosing(follow) as snapshots:  # type: ignore[type-var]
             first = asyncio.ensure_future(anext(snapshots))

@@ -71,6 +71,16 @@ def waiting_fields(holder: object) -> dict[str, Any]:
     return {name: getattr(holder, name) for name in WAITING_FIELDS}
 
 
+def tell_unknown(job: JobSnapshot, told: set[str], log: Any) -> None:
+    """Say once of each state that this version does not know that it is waited out.
+
+    :param told: the states that were told; those told now are added.
+    """
+    for state in sorted(unknown_states(job) - told):
+        told.add(state)
+        log.warning("Vertex AI reports the state %s, unknown here; waiting on", state)
+
+
 class WaitTrigger(BaseTrigger):
     """Base of the triggers; see the module."""
 
@@ -180,9 +190,7 @@ class WaitTrigger(BaseTrigger):
         follow = Watcher.follow(self.identity, self.job_name, poll_interval=self.poll_interval)
         async with aclosing(follow) as snapshots:  # type: ignore[type-var]
             async for job in snapshots:
-                for state in sorted(unknown_states(job) - unknown):
-                    unknown.add(state)
-                    self.log.warning("Vertex AI reports the state %s, unknown here; waiting on", state)
+                tell_unknown(job, unknown, self.log)
                 await self._tell(job)
                 outcome = self._outcome(job)
                 if outcome is not None and (outcome.succeeded or outcome.skipped or self._is_final(job)):
@@ -269,19 +277,24 @@ class WaitTrigger(BaseTrigger):
         self.log.error("%s", outcome.message)
         return TaskFailedEvent()
 
+    def _place(self) -> dict[str, Any]:
+        """Return where the waiting task's XComs are.
+
+        :raises VertexProviderError: the trigger belongs to no task.
+        """
+        ti = self.task_instance
+        if ti is None:
+            raise VertexProviderError("The trigger ends its task itself, but belongs to none")
+        index = -1 if ti.map_index is None else ti.map_index
+        return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": index}
+
     async def _forget_earlier_attempt(self) -> None:
         """Delete an earlier attempt's values; Airflow does so only where a worker starts the task."""
         from airflow.sdk.execution_time.xcom import XCom
 
-        ti = self.task_instance
-        if ti is None or (ti.try_number or 1) < 2:
+        if self.task_instance is None or self.try_number < 2:
             return
-        place = {
-            "dag_id": ti.dag_id,
-            "task_id": ti.task_id,
-            "run_id": ti.run_id,
-            "map_index": ti.map_index if ti.map_index is not None else -1,
-        }
+        place = self._place()
 
         def forget() -> None:
             value = XCom.get_one(key=RETURN_VALUE, **place)
@@ -303,20 +316,11 @@ class WaitTrigger(BaseTrigger):
         """Push XComs for the waiting task, from a thread: on the event loop Airflow's call would block."""
         from airflow.sdk.execution_time.xcom import XCom
 
-        ti = self.task_instance
-        if ti is None:
-            raise VertexProviderError("The trigger ends its task itself, but belongs to none")
+        place = self._place()
 
         def push() -> None:
             for key, value in xcoms.items():
-                XCom.set(
-                    key=key,
-                    value=value,
-                    dag_id=ti.dag_id,
-                    task_id=ti.task_id,
-                    run_id=ti.run_id,
-                    map_index=ti.map_index if ti.map_index is not None else -1,
-                )
+                XCom.set(key=key, value=value, **place)
 
         for pause in (*PUSH_PAUSES, None):
             try:
